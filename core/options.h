@@ -1,0 +1,43 @@
+// The one table of options: it drives flags, KEEPSAKE_* variables, the configuration file, --help, completion and docs/configuration.md.
+// Flag over environment over file over default. Values are read after parsing and never change. Main thread parses, any thread reads.
+#ifndef KS_CORE_OPTIONS_H
+#define KS_CORE_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "error.h"
+
+enum ks_option {
+  // common
+  KS_OPT_BROKERS, KS_OPT_DATABASE, KS_OPT_PROPERTY, KS_OPT_CONFIG, KS_OPT_JSON, KS_OPT_QUIET, KS_OPT_VERBOSE, KS_OPT_YES,
+  KS_OPT_DRY_RUN, KS_OPT_LOG_FORMAT, KS_OPT_HELP,
+  // init, doctor
+  KS_OPT_PARTITIONS, KS_OPT_REPLICATION, KS_OPT_BROKER_DISK, KS_OPT_DATABASE_DISK,
+  // produce
+  KS_OPT_REJECTS, KS_OPT_ALLOW_UNSEQUENCED, KS_OPT_BLOB, KS_OPT_FLUSH_TIMEOUT,
+  // consume
+  KS_OPT_UNTIL_CAUGHT_UP, KS_OPT_CATCH_UP, KS_OPT_DEAD_LETTER_LIMIT, KS_OPT_RESUME, KS_OPT_GROUP, KS_OPT_INSTANCE_ID,
+  KS_OPT_CONNECTIONS, KS_OPT_BATCH_EVENTS, KS_OPT_BATCH_MS, KS_OPT_MEMORY, KS_OPT_SESSION_TIMEOUT, KS_OPT_POLL_INTERVAL,
+  KS_OPT_LEAVE_AFTER, KS_OPT_AUDIT_INTERVAL, KS_OPT_BACKOFF_MAX,
+  // restore, verify, show
+  KS_OPT_KINDS, KS_OPT_MAX_RATE, KS_OPT_FROM, KS_OPT_USER, KS_OPT_USERS_FROM, KS_OPT_DEEP, KS_OPT_SAMPLE, KS_OPT_LIST,
+  KS_OPT_KIND, KS_OPT_AS_OF, KS_OPT_ALL, KS_OPT_SPILL_DIR, KS_OPT_PAUSE_AFTER,
+  // deadletter, erase, wait
+  KS_OPT_REASON, KS_OPT_LIMIT, KS_OPT_ID, KS_OPT_APPLIED, KS_OPT_TIMEOUT,
+  KS_OPT_COUNT
+};
+
+struct ks_options;
+
+// All values are borrowed from the options. A string option that was not given and has no default is NULL.
+const char *ks_options_string(const struct ks_options *options, enum ks_option option);
+bool ks_options_flag(const struct ks_options *options, enum ks_option option);
+int64_t ks_options_int(const struct ks_options *options, enum ks_option option);   // counts, milliseconds (5s, 2min are taken), bytes (64MiB)
+bool ks_options_given(const struct ks_options *options, enum ks_option option);    // by flag, environment or file
+// An option that may be given more than once: its values in order; *count is set.
+const char *const *ks_options_list(const struct ks_options *options, enum ks_option option, int *count);
+// What stands after the options, without the command's words.
+const char *const *ks_options_arguments(const struct ks_options *options, int *count);
+
+#endif
