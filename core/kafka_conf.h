@@ -1,0 +1,30 @@
+// The one place that makes a librdkafka configuration: the user's properties, what safety rests on (which cannot be overridden), callbacks that only
+// record. For Kafka modules only (core/kafka*.c, producer/publisher*.c, consumer/group*.c): it shows librdkafka's types.
+#ifndef KS_CORE_KAFKA_CONF_H
+#define KS_CORE_KAFKA_CONF_H
+
+#include <librdkafka/rdkafka.h>
+
+#include "kafka.h"
+
+enum ks_kafka_role {
+  KS_KAFKA_ASK,      // admin, metadata, single reads
+  KS_KAFKA_PUBLISH,  // idempotent producer, acks=all, murmur2_random
+  KS_KAFKA_READ,     // plain assign, no group
+  KS_KAFKA_GROUP,    // member of a consumer group; positions are the database's
+};
+
+// A new configuration (the caller owns it) with the role's properties, then the user's. A property that safety rests on (acks, enable.idempotence, partitioner,
+// enable.auto.commit, enable.auto.offset.store, auto.offset.reset, isolation.level, partition.assignment.strategy, allow.auto.create.topics, …), an unknown one
+// or a bad value: NULL and a usage error that names the property. A secret's value is never in a message.
+// librdkafka's own log lines and errors go to core/log.h, one line a change of state.
+rd_kafka_conf_t *ks_kafka_conf_make(const struct ks_kafka_config *config, enum ks_kafka_role role, struct ks_error *err);
+
+// Turns a librdkafka error into ours: transient or permanent, exit 8 where Kafka cannot be reached.
+bool ks_kafka_error(struct ks_error *err, rd_kafka_resp_err_t code, const char *what);
+
+// Fills a record from a message; headers go to `headers` (room for KS_HEADERS_MAX + 1 at least; *record->header_count counts all,
+// capped at max, so that the verdict sees too many). False: the message is on no topic of ours. Borrowed from the message.
+bool ks_kafka_record(const rd_kafka_message_t *message, struct ks_header *headers, size_t max, struct ks_record *record);
+
+#endif
