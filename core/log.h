@@ -24,4 +24,7 @@ struct ks_log_number { char text[24]; };
 struct ks_log_number ks_log_number(int64_t value);
 #define KS_LOG_INT(value) (ks_log_number(value).text)
 
+// A line that stays at the foot of a terminal while log lines go above it; NULL takes it away. For core/progress.c.
+void ks_log_status(const char *text);
+
 #endif
