@@ -90,6 +90,19 @@ static void line_add_escaped(struct line *line, bool json, const char *value) {
   }
 }
 
+// A sentence: its quotes and backslashes stay as they are, line feeds and control characters do not.
+static void line_add_text(struct line *line, const char *text) {
+  for (const unsigned char *at = (const unsigned char *)text; *at;) {
+    size_t length = utf8_length(at);
+    bool added = *at == '"' || *at == '\\' ? line_add(line, (const char *)at, 1) : line_add_character(line, false, at, length);
+    if (!added) {
+      line_close(line, "...");
+      return;
+    }
+    at += length ? length : 1;
+  }
+}
+
 static bool needs_quotes(const char *value) {
   if (!*value) return true;
   for (const unsigned char *at = (const unsigned char *)value; *at; at++) {
@@ -121,8 +134,12 @@ static void line_begin(struct line *line, bool json, enum ks_log_level level, co
   char time[32];
   ks_clock_format(ks_clock_wall_ms(), time);
   line->size = (size_t)snprintf(line->text, sizeof line->text, json ? "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"" : "%s %-7s ", time, level_names[level]);
-  line_add_escaped(line, json, event);
-  if (json) line_close(line, "\"");
+  if (json) {
+    line_add_escaped(line, true, event);
+    line_close(line, "\"");
+  } else {
+    line_add_text(line, event);
+  }
 }
 
 static void write_stderr(const char *text, size_t size) {
@@ -160,6 +177,14 @@ void ks_log_error(enum ks_log_level level, const char *event, const struct ks_er
   if (err->hint[0]) line_add_pair(&line, json, "hint", err->hint);
   if (err->sqlstate[0]) line_add_pair(&line, json, "sqlstate", err->sqlstate);
   line_end(&line, json);
+}
+
+void ks_log_say(const char *prefix, const char *text) {
+  struct line line;
+  line.size = 0;
+  line_add_text(&line, prefix);
+  line_add_text(&line, text);
+  line_end(&line, false);
 }
 
 struct ks_log_number ks_log_number(int64_t value) {

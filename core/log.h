@@ -19,6 +19,9 @@ void ks_log(enum ks_log_level level, const char *event, ...) __attribute__((sent
 // An error as a line: message, hint and SQLSTATE as keys.
 void ks_log_error(enum ks_log_level level, const char *event, const struct ks_error *err);
 
+// A line for people without time and level ("keepsake: no brokers given", "hint: ..."), escaped like the others; whatever the format and the level.
+void ks_log_say(const char *prefix, const char *text);
+
 // A number as a value: text in a buffer that lives until the end of the enclosing block.
 struct ks_log_number { char text[24]; };
 struct ks_log_number ks_log_number(int64_t value);

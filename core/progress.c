@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -57,6 +58,9 @@ static void show(struct ks_progress *progress, int64_t now_ms) {
     snprintf(line, sizeof line, "%s: %s %s, %s/s", progress->what, done, progress->unit, rate);
   }
   if (progress->terminal) {
+    // A line longer than the terminal would wrap, and \r could not take it back.
+    struct winsize window;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1 && window.ws_col < sizeof line) line[window.ws_col - 1] = 0;
     ks_log_status(line);
   } else {
     ks_log(KS_LOG_INFO, line, NULL);
