@@ -41,7 +41,7 @@ struct ks_json_reader {
   const char *begin, *at, *end;
   enum ks_json_fault fault;
   const char *fault_at;
-  bool member_read;  // the object that is being walked has had a member
+  bool member_read;  // the object that is being read has had a member
 };
 
 // Checks a whole text: KS_JSON_FAULT_NONE and its value, or the first fault and its position in *fault_at.
@@ -59,12 +59,35 @@ bool ks_json_value_read(struct ks_json_reader *reader, bool lenient, struct ks_j
 // True when nothing but white space follows; else a fault.
 bool ks_json_read_end(struct ks_json_reader *reader);
 
+enum { KS_JSON_NAMES_INLINE = 32 };
+
+// A text that is to be one object, member by member, with an eye on names that are given twice.
+struct ks_json_walk {
+  struct ks_json_reader reader;
+  struct ks_buf *strings;  // borrowed: where strings are unescaped
+  struct ks_bytes lenient; // the name of the member whose value is read leniently; null: none
+  struct ks_bytes twice;   // after the end: a name that was given twice, else null
+  bool memory_out;
+  size_t count;            // members
+  struct ks_bytes few[KS_JSON_NAMES_INLINE];
+  struct ks_buf many;
+};
+
+// Begins a walk. Where `strings` is not empty it must have room for the whole text; else it is given that room when needed.
+void ks_json_walk_begin(struct ks_json_walk *walk, struct ks_bytes text, struct ks_buf *strings, struct ks_bytes lenient);
+// The next member; false: the object has ended, a fault (in the reader), or memory is out.
+bool ks_json_walk_next(struct ks_json_walk *walk, struct ks_bytes *name, struct ks_json_value *value);
+// The text of a string value of this walk; null when memory is out.
+struct ks_bytes ks_json_walk_string(struct ks_json_walk *walk, const struct ks_json_value *value);
+// Reads what follows the object, looks for names given twice, frees what the walk holds. True: no fault, and memory was enough. Always to be called.
+bool ks_json_walk_end(struct ks_json_walk *walk);
+
 // The text of a string value without fault: a run of the value itself, or unescaped into `buf`, which must have room for value.bytes.size more (it is
 // not moved).
 struct ks_bytes ks_json_string(const struct ks_json_value *value, struct ks_buf *buf);
 
-// The JSON integer in the value (digits without sign, fraction or exponent), below `limit`; else -1.
-int64_t ks_json_integer(const struct ks_json_value *value, int64_t limit);
+// The JSON integer in the value (digits without sign, fraction or exponent), at most `max`; else -1.
+int64_t ks_json_integer(const struct ks_json_value *value, int64_t max);
 
 // The length of the UTF-8 sequence at p < end (1–4), or 0 where it is ill-formed or cut off by end.
 // Table 3-7 of the Unicode Standard.
