@@ -129,7 +129,7 @@ $(BUILD)/programs.a: $(CORE) $(PROGRAMS) $(filter-out %/main.o,$(CLI))
 
 # --- the program and the library --------------------------------------------------------------------------------------------------
 
-$(BUILD)/keepsake: $(CLI) $(PROGRAMS) $(CORE)
+$(BUILD)/keepsake: $(CLI) $(PROGRAMS) $(BUILD)/core.a
 	$(call say,link  $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
