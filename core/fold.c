@@ -107,7 +107,7 @@ static enum ks_fold_result apply_change(struct ks_fold *fold, const struct ks_pa
     return ks_fold_die(fold, record, record->kind, KS_REASON_AFTER_ERASE);
   }
   enum ks_pass pass = window ? pass_window(fold, window, item, record) : PASS_ON;
-  if (pass == PASS_NEEDS_DOC || (pass == PASS_ON && conflict && record->act == KS_ACT_PUT && !item->has_doc)) {
+  if (pass == PASS_NEEDS_DOC || (pass == PASS_ON && conflict && !item->has_doc)) {
     *counts = before;
     fold->needed_item = item;
     return KS_FOLD_NEEDS_DOC;
@@ -197,7 +197,7 @@ bool ks_fold_want(struct ks_fold *fold, const struct ks_packed *record) {
 }
 
 bool ks_fold_may_need_doc(struct ks_fold *fold, const struct ks_packed *record, struct ks_fold_item **item) {
-  if (record->reason || record->act != KS_ACT_PUT || !takes(fold, record->stream, record->offset)) return false;
+  if (record->reason || (record->act != KS_ACT_PUT && record->act != KS_ACT_DELETE) || !takes(fold, record->stream, record->offset)) return false;
   struct ks_fold_user *user = ks_fold_user(fold, record->stream, ks_packed_run(record, record->user));
   *item = user ? ks_fold_item(fold, user, ks_packed_run(record, record->item)) : NULL;
   if (!*item || (*item)->has_doc) return false;
