@@ -1,0 +1,169 @@
+// The handle: connecting, metadata and watermarks.
+#include "kafka.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "kafka_handle.h"
+#include "stop.h"
+
+void ks_kafka_poll_trouble(struct ks_kafka *kafka) {
+  for (int i = 0; i < 100 && rd_kafka_poll(kafka->reader, 0) > 0; i++) {
+  }
+}
+
+static bool open_topics(struct ks_kafka *kafka, struct ks_error *err) {
+  for (int i = 0; i < KS_TOPIC_COUNT; i++) {
+    kafka->topics[i] = rd_kafka_topic_new(kafka->reader, ks_topic_name((enum ks_topic)i), NULL);
+    if (!kafka->topics[i]) return ks_kafka_error(err, rd_kafka_last_error(), ks_topic_name((enum ks_topic)i));
+  }
+  return true;
+}
+
+// Waits for the first answer in short steps, so that a stop is heard.
+static bool first_answer(struct ks_kafka *kafka, int timeout_ms, struct ks_error *err) {
+  int64_t end_ms = ks_clock_monotonic_ms() + timeout_ms;
+  for (;;) {
+    int64_t left_ms = end_ms - ks_clock_monotonic_ms();
+    const struct rd_kafka_metadata *metadata = NULL;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(kafka->reader, 0, NULL, &metadata, left_ms < 1 ? 1 : left_ms < 500 ? (int)left_ms : 500);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      rd_kafka_metadata_destroy(metadata);
+      return true;
+    }
+    ks_kafka_poll_trouble(kafka);
+    if (ks_stop_asked()) return ks_stop_error(err);
+    if (kafka->trouble.code == RD_KAFKA_RESP_ERR__AUTHENTICATION || kafka->trouble.code == RD_KAFKA_RESP_ERR__SSL) {
+      return ks_kafka_error(err, kafka->trouble.code, kafka->trouble.text);
+    }
+    if (ks_clock_monotonic_ms() >= end_ms) return ks_kafka_unreachable(err, kafka->config, &kafka->trouble);
+  }
+}
+
+struct ks_kafka *ks_kafka_open(const struct ks_kafka_config *config, int timeout_ms, struct ks_error *err) {
+  char text[256];
+  struct ks_kafka *kafka = calloc(1, sizeof *kafka);
+  if (!kafka) {
+    ks_error_memory(err);
+    return NULL;
+  }
+  kafka->config = config;
+  rd_kafka_conf_t *conf = ks_kafka_conf_make(config, KS_KAFKA_ASK, err);
+  if (!conf) goto failed;
+  rd_kafka_conf_set_opaque(conf, &kafka->trouble);
+  rd_kafka_conf_set_error_cb(conf, ks_kafka_on_trouble);
+  kafka->reader = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
+  if (!kafka->reader) {
+    rd_kafka_conf_destroy(conf);
+    ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_USAGE, "cannot set up the kafka client: %s", text);
+    goto failed;
+  }
+  if (!first_answer(kafka, timeout_ms, err) || !open_topics(kafka, err)) goto failed;
+  return kafka;
+failed:
+  ks_kafka_close(kafka);
+  return NULL;
+}
+
+void ks_kafka_close(struct ks_kafka *kafka) {
+  if (!kafka) return;
+  // Whatever is left open makes rd_kafka_destroy wait for ever.
+  if (kafka->message) rd_kafka_message_destroy(kafka->message);
+  for (int i = 0; i < KS_TOPIC_COUNT; i++) {
+    if (kafka->topics[i]) rd_kafka_topic_destroy(kafka->topics[i]);
+  }
+  if (kafka->cluster_id) rd_kafka_mem_free(kafka->reader, kafka->cluster_id);
+  if (kafka->producer) rd_kafka_destroy(kafka->producer);
+  if (kafka->reader) rd_kafka_destroy(kafka->reader);
+  free(kafka);
+}
+
+const char *ks_kafka_cluster_id(struct ks_kafka *kafka) {
+  if (!kafka->cluster_id) kafka->cluster_id = rd_kafka_clusterid(kafka->reader, KS_KAFKA_ASK_TIMEOUT_MS);
+  return kafka->cluster_id ? kafka->cluster_id : "";
+}
+
+// The caller destroys *metadata, which has exactly one topic.
+static bool ask_topic(struct ks_kafka *kafka, enum ks_topic topic, const struct rd_kafka_metadata **metadata, struct ks_error *err) {
+  char what[128];
+  snprintf(what, sizeof what, "cannot ask kafka about %s", ks_topic_name(topic));
+  rd_kafka_resp_err_t code = rd_kafka_metadata(kafka->reader, 0, kafka->topics[topic], metadata, KS_KAFKA_ASK_TIMEOUT_MS);
+  ks_kafka_poll_trouble(kafka);
+  if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return ks_kafka_error(err, code, what);
+  if ((*metadata)->topic_cnt == 1) {
+    code = (*metadata)->topics[0].err;
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) return true;
+  } else {
+    code = RD_KAFKA_RESP_ERR_UNKNOWN;
+  }
+  rd_kafka_metadata_destroy(*metadata);
+  *metadata = NULL;
+  return ks_kafka_error(err, code, what);
+}
+
+bool ks_kafka_partitions(struct ks_kafka *kafka, enum ks_topic topic, int32_t *partitions, struct ks_error *err) {
+  const struct rd_kafka_metadata *metadata = NULL;
+  if (!ask_topic(kafka, topic, &metadata, err)) return false;
+  *partitions = metadata->topics[0].partition_cnt;
+  rd_kafka_metadata_destroy(metadata);
+  return true;
+}
+
+bool ks_kafka_brokers(struct ks_kafka *kafka, int32_t *ids, int max, int *count, struct ks_error *err) {
+  const struct rd_kafka_metadata *metadata = NULL;
+  rd_kafka_resp_err_t code = rd_kafka_metadata(kafka->reader, 0, NULL, &metadata, KS_KAFKA_ASK_TIMEOUT_MS);
+  if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return ks_kafka_error(err, code, "cannot ask kafka for its brokers");
+  *count = 0;
+  for (int i = 0; i < metadata->broker_cnt && *count < max; i++) ids[(*count)++] = metadata->brokers[i].id;
+  rd_kafka_metadata_destroy(metadata);
+  return true;
+}
+
+bool ks_kafka_replicas(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int *replicas, int *in_sync, int32_t *leader, struct ks_error *err) {
+  const struct rd_kafka_metadata *metadata = NULL;
+  if (!ask_topic(kafka, topic, &metadata, err)) return false;
+  bool found = false;
+  for (int i = 0; i < metadata->topics[0].partition_cnt && !found; i++) {
+    const struct rd_kafka_metadata_partition *p = &metadata->topics[0].partitions[i];
+    if (p->id != partition) continue;
+    *replicas = p->replica_cnt;
+    *in_sync = p->isr_cnt;
+    *leader = p->leader;
+    found = true;
+  }
+  rd_kafka_metadata_destroy(metadata);
+  char place[64];
+  return found || ks_kafka_error(err, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, ks_kafka_place(place, topic, partition));
+}
+
+bool ks_kafka_watermarks(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int64_t *low, int64_t *high, struct ks_error *err) {
+  char place[64], what[128];
+  rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(kafka->reader, ks_topic_name(topic), partition, low, high, KS_KAFKA_ASK_TIMEOUT_MS);
+  ks_kafka_poll_trouble(kafka);
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return true;
+  snprintf(what, sizeof what, "cannot ask for the first and last offset of %s", ks_kafka_place(place, topic, partition));
+  return ks_kafka_error(err, code, what);
+}
+
+bool ks_kafka_offset_after(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int64_t time_ms, int64_t *offset, struct ks_error *err) {
+  int64_t low, high;
+  // Asked for first: a record that comes between the two questions is above the moment.
+  if (!ks_kafka_watermarks(kafka, topic, partition, &low, &high, err)) return false;
+  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+  rd_kafka_topic_partition_t *one = rd_kafka_topic_partition_list_add(list, ks_topic_name(topic), partition);
+  one->offset = time_ms + 1;
+  rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(kafka->reader, list, KS_KAFKA_ASK_TIMEOUT_MS);
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) code = one->err;
+  int64_t found = one->offset;
+  rd_kafka_topic_partition_list_destroy(list);
+  ks_kafka_poll_trouble(kafka);
+  if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    char place[64], what[128];
+    snprintf(what, sizeof what, "cannot ask for the offset of a moment in %s", ks_kafka_place(place, topic, partition));
+    return ks_kafka_error(err, code, what);
+  }
+  *offset = found < 0 || found > high ? high : found;
+  return true;
+}

@@ -1,0 +1,39 @@
+// What the files of core/kafka*.c share: the handle behind kafka.h and the record of what librdkafka told us. Nobody else includes it.
+#ifndef KS_CORE_KAFKA_HANDLE_H
+#define KS_CORE_KAFKA_HANDLE_H
+
+#include "kafka_conf.h"
+
+enum { KS_KAFKA_ASK_TIMEOUT_MS = 30000 };
+
+// What the error callback recorded last; the callback only records and logs. Read by the thread that polls.
+struct ks_kafka_trouble {
+  rd_kafka_resp_err_t code;  // NO_ERROR: none since it was cleared
+  bool all_down;             // every broker was down when we last heard
+  bool partition_gone;       // a partition that is read is no longer there
+  char text[256];
+};
+
+struct ks_kafka {
+  const struct ks_kafka_config *config;
+  rd_kafka_t *reader;    // a consumer without a group: metadata, admin requests and single reads
+  rd_kafka_t *producer;  // NULL until the first publish
+  rd_kafka_topic_t *topics[KS_TOPIC_COUNT];
+  char *cluster_id;
+  rd_kafka_message_t *message;  // of the last ks_kafka_read
+  struct ks_header headers[KS_HEADERS_MAX + 8];
+  struct ks_kafka_trouble trouble;
+};
+
+// The error callback for handles whose opaque is a struct ks_kafka_trouble.
+void ks_kafka_on_trouble(rd_kafka_t *rk, int code, const char *reason, void *opaque);
+// One line in the log, unless the same was logged within the last minute.
+void ks_kafka_log_trouble(int code, const char *reason);
+// The topic's name with the partition, for messages; in a buffer of the caller.
+const char *ks_kafka_place(char text[64], enum ks_topic topic, int32_t partition);
+// The error with which an unreachable Kafka ends a program: exit 8, with what librdkafka said last.
+bool ks_kafka_unreachable(struct ks_error *err, const struct ks_kafka_config *config, const struct ks_kafka_trouble *trouble);
+// Takes what librdkafka has for the callbacks.
+void ks_kafka_poll_trouble(struct ks_kafka *kafka);
+
+#endif
