@@ -68,7 +68,7 @@ EMBEDDED = $(sort $(wildcard sql/schema/*.sql sql/query/*.sql))
 LIBRARY_SO = $(BUILD)/libkeepsake.so.$(SOVERSION)
 LIBRARY_FILES = $(if $(LIBRARY),$(LIBRARY_SO) $(BUILD)/libkeepsake.a $(BUILD)/libkeepsake.pc)
 
-.PHONY: all help deps check check-unit check-e2e check-asan check-tsan check-layering check-docs docs demo install clean coverage tests FORCE
+.PHONY: all help deps check check-unit check-e2e check-asan check-tsan check-warnings check-layering check-docs docs demo install clean coverage tests FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -77,7 +77,7 @@ all: $(BUILD)/keepsake $(LIBRARY_FILES)
 help:
 	@echo 'make            build/keepsake and build/libkeepsake.{so,a,pc}; installs missing build packages (or says how)'
 	@echo 'make check      every suite; installs what they need; ends with one line: N passed, N failed'
-	@echo 'make check-unit (-e2e, -asan, -tsan, -layering, -docs): one suite'
+	@echo 'make check-unit (-e2e, -asan, -tsan, -warnings, -layering, -docs): one suite'
 	@echo 'make demo       publish, lose the database, rebuild it, prove it, on services of its own'
 	@echo 'make install    into PREFIX (default /usr/local), below DESTDIR'
 	@echo 'make docs       writes docs/configuration.md and docs/keepsake.1 again'
@@ -202,28 +202,48 @@ $(BUILD)/tests/%-tool: $(BUILD)/obj/tests/support/%_tool.o $(BUILD)/core.a
 	$(call say,link  $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
+# What the suites need beside the build: libcheck, clang, python3-pytest; PostgreSQL, Java and Kafka for those that run services.
+$(BUILD)/.deps-tests: $(wildcard tools/deps) | $(BUILD)/.deps
+	@mkdir -p $(@D)
+	@if [ -x tools/deps ]; then tools/deps tests; fi
+	@touch $@
+
+$(BUILD)/.deps-services: $(wildcard tools/deps) | $(BUILD)/.deps-tests
+	@if [ -x tools/deps ]; then tools/deps services; fi
+	@touch $@
+
+$(call objects,$(wildcard tests/unit/*.c tests/support/*.c)): | $(BUILD)/.deps-tests
+
 check-unit: tests
 	@tools/run-units $(BUILD)/tests
 
 check-asan:
-	@$(MAKE) --no-print-directory SANITIZE=address,undefined check-unit
+	@$(MAKE) --no-print-directory SANITIZE=address,undefined BUILD=$(BUILD)/address-undefined check-unit
 
 check-tsan:
-	@$(MAKE) --no-print-directory SANITIZE=thread check-unit
+	@$(MAKE) --no-print-directory SANITIZE=thread BUILD=$(BUILD)/thread check-unit
+
+# Both compilers, each warning an error.
+check-warnings:
+	@$(MAKE) --no-print-directory CC=gcc WERROR=-Werror BUILD=$(BUILD)/warnings-gcc all tests
+	@$(MAKE) --no-print-directory CC=clang WERROR=-Werror BUILD=$(BUILD)/warnings-clang all tests
+	@echo 'warnings: 2 passed, 0 failed'
 
 check-layering: $(LIBRARY_FILES)
 	@tools/layering $(BUILD)
 
-check-e2e: all tests
-	@tools/run-suites e2e
+check-e2e: all tests $(BUILD)/.deps-services
+	@BUILD=$(BUILD) tools/run-suites e2e
 
-check: all tests
-	@tools/run-suites
+# One suite is a line in tools/run-suites.
+check: all tests $(BUILD)/.deps-services
+	@BUILD=$(BUILD) tools/run-suites
 
-demo: all
+demo: all $(BUILD)/.deps-services
 	@demo/run
 
 coverage:
+	@if [ -x tools/deps ]; then tools/deps extra; fi
 	@$(MAKE) --no-print-directory COVERAGE=1 BUILD=$(BUILD)/coverage check-unit
 	lcov --quiet --capture --directory $(BUILD)/coverage --output-file $(BUILD)/coverage/all.info
 	lcov --quiet --remove $(BUILD)/coverage/all.info '*/tests/*' --output-file $(BUILD)/coverage/lines.info
