@@ -15,6 +15,13 @@ GRANT SELECT ON keepsake.item, keepsake.conflict, keepsake.blob, keepsake.blob_c
 GRANT EXECUTE ON FUNCTION keepsake.murmur2(bytea), keepsake.partition_of(text, integer), keepsake.as_user(text, boolean),
     keepsake.changes(text, text, text, integer), keepsake.photo_complete(text, text), keepsake.standing_of(text) TO keepsake_reader;
 
+-- What the views call; they work on the document that they are given and reach nothing else.
+GRANT SELECT ON keepsake.contact, keepsake.calendar_event, keepsake.task, keepsake.note, keepsake.photo, keepsake.score, keepsake.standing
+    TO keepsake_reader;
+GRANT EXECUTE ON FUNCTION keepsake.text_of(jsonb, text), keepsake.number_of(jsonb, text), keepsake.integer_of(jsonb, text),
+    keepsake.boolean_of(jsonb, text), keepsake.texts_of(jsonb, text, text), keepsake.time_parts(text), keepsake.local_time_of(jsonb, text),
+    keepsake.instant_of(jsonb, text), keepsake.duration_of(jsonb, text), keepsake.full_name_of(jsonb) TO keepsake_reader;
+
 -- Nobody is shown until as_user has said who: an unset setting is NULL, a reset one is ''.
 DO $policies$
 DECLARE
