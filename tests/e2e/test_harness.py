@@ -58,6 +58,13 @@ def test_a_dump_keeps_what_is_hard_to_keep(log):
     assert all(isinstance(r["time"], int) for r in dump)
 
 
+def test_a_dump_survives_a_header_whose_name_is_not_utf8(log):
+    log.create_topic(CHANGES, 1)
+    subprocess.run(["kcat", "-P", "-b", log.brokers, "-t", CHANGES, "-p", "0", "-H", b"\xff\xfe=v", "-H", b"ce_x=\xff"],
+                   input=b"hello", check=True)
+    assert log.dump()[0]["headers"] == [["\udcff\udcfe", b64(b"v")], ["ce_x", b64(b"\xff")]]
+
+
 def test_a_dump_published_again_is_the_same_dump(log):
     log.create_topic(CHANGES, 3)
     log.publish([{"key": f"u-{n}", "value": "{}", "headers": [("ce_id", b"%d" % n), ("x", None)]} for n in range(50)])

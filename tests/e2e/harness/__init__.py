@@ -2,6 +2,7 @@
 
 program.py   runs build/keepsake, in front or as a daemon that can be killed and paused
 log.py       the two topics: fresh, published to, dumped, damaged
+reader.py    reads records as they are, also those that no well-behaved client can read
 wire.py      the few requests to a broker that the Python client of Debian 12 lacks
 database.py  a database of its own for each test
 db_state.py  what a database holds, in a form that two of them can be compared in

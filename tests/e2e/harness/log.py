@@ -3,16 +3,16 @@
 A dump is a list of records in the form
   {"topic", "partition", "offset", "time", "key": base64|null, "headers": [[name, base64|null], …], "value": base64|null}
 in the order of topic, partition, offset: what the oracle reads (as NDJSON in a file). Order and duplicates of headers
-and the difference between null and empty are kept.
+and the difference between null and empty are kept; a header's name that is not UTF-8 carries surrogate escapes.
 """
 import base64
 import json
 
-import confluent_kafka
-from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer
 
 from . import wire
 from .program import wait_for
+from .reader import Reader
 
 CHANGES, BLOBS = "keepsake.changes", "keepsake.blobs"
 _UNKNOWN_MEMBER, _GROUP_HAS_MEMBERS, _NO_SUCH_GROUP = 25, 68, 69
@@ -129,34 +129,29 @@ class Log:
     def dump(self, topics=None, isolation="read_committed", limit_s=60):
         """Every record from each partition's first offset to the end that it has when the dump begins."""
         counts = {t: self.partitions(t) for t in topics or self.topics}
-        where = [TopicPartition(t, p, OFFSET_BEGINNING) for t, n in counts.items() for p in range(n)]
-        if not where:
+        places = [(t, p) for t, n in counts.items() for p in range(n)]
+        if not places:
             return []
-        consumer = Consumer({"bootstrap.servers": self.brokers, "group.id": "unused", "enable.auto.commit": False,
-                             "enable.partition.eof": True, "isolation.level": isolation, "fetch.wait.max.ms": 10,
-                             "log_level": 0})
-        found, open_ends = [], {(at.topic, at.partition) for at in where}
-        try:
-            consumer.assign(where)
-            ends = {(a.topic, a.partition): consumer.get_watermark_offsets(a, timeout=limit_s)[1] for a in where}
+        found, unfinished = [], set(places)
+        with Reader(self.brokers, places, isolation) as reader:
+            ends = {place: reader.watermarks(*place)[1] for place in places}
 
             def read_some():
-                for message in consumer.consume(1000, 0.2):
-                    place = (message.topic(), message.partition())
-                    if message.error() is None:
-                        if message.offset() < ends[place]:
-                            found.append(_as_dump(message))
-                        if message.offset() + 1 >= ends[place]:
-                            open_ends.discard(place)
-                    elif message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
-                        open_ends.discard(place)
-                    else:
-                        raise KafkaException(message.error())
-                return not open_ends
+                for _ in range(1000):
+                    one = reader.read()
+                    if one is None:
+                        break
+                    topic, partition, offset, record = one
+                    place = (topic, partition)
+                    if record is not None and offset < ends[place]:
+                        found.append({"topic": topic, "partition": partition, "offset": offset, **_as_text(record)})
+                    if record is None or offset + 1 >= ends[place]:
+                        unfinished.discard(place)
+                    if not unfinished:
+                        break
+                return not unfinished
 
-            wait_for(read_some, limit_s, lambda: f"the dump reaches the end of {sorted(open_ends)}")
-        finally:
-            consumer.close()
+            wait_for(read_some, limit_s, lambda: f"the dump reaches the end of {sorted(unfinished)}")
         return sorted(found, key=lambda r: (r["topic"], r["partition"], r["offset"]))
 
     def dump_to(self, path, **how):
@@ -169,11 +164,8 @@ class Log:
 
     def watermarks(self, topic, partition):
         """(first offset, offset after the last)"""
-        consumer = Consumer({"bootstrap.servers": self.brokers, "group.id": "unused", "log_level": 0})
-        try:
-            return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
-        finally:
-            consumer.close()
+        with Reader(self.brokers, []) as reader:
+            return reader.watermarks(topic, partition)
 
     # --- damaging
 
@@ -201,11 +193,9 @@ class Log:
         return {k: v for k, (v, _) in wire.describe_config(self.brokers, wire.TOPIC, topic).items()}
 
 
-def _as_dump(message):
-    kind, time_ms = message.timestamp()
-    return {"topic": message.topic(), "partition": message.partition(), "offset": message.offset(),
-            "time": None if kind == TIMESTAMP_NOT_AVAILABLE else time_ms, "key": b64(message.key()),
-            "headers": [[name, b64(value)] for name, value in message.headers() or []], "value": b64(message.value())}
+def _as_text(record):
+    return {"time": record["time"], "key": b64(record["key"]),
+            "headers": [[name, b64(value)] for name, value in record["headers"]], "value": b64(record["value"])}
 
 
 def as_records(dump):
