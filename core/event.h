@@ -109,6 +109,7 @@ struct ks_event {
   enum ks_kind kind;      // put, delete, chunk
   struct ks_bytes user;   // the key where it is valid and on its right partition, else null
   struct ks_bytes item, source, id, type;
+  struct ks_bytes time;   // as it stands, not judged; null: absent
   int64_t sequence, baserev;  // -1: absent
   struct ks_bytes doc;    // put: the document's bytes; chunk: the chunk's bytes; else null
   int32_t chunk, chunks;

@@ -106,6 +106,7 @@ static void attributes_take(struct judging *j) {
   if (j->type || ks_name_valid(name)) event->type = name;
   if (id_valid(id)) event->id = id;
   if (ks_name_valid(source)) event->source = source;
+  event->time = value_of(j, KS_ATTRIBUTE_TIME);
   if (j->type && j->type->act == KS_ACT_ERASE) return;
   bool chunk = j->type && j->type->act == KS_ACT_CHUNK;
   if (chunk ? sha256_valid(subject) : ks_name_valid(subject)) event->item = subject;
