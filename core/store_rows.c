@@ -1,5 +1,6 @@
 #include "store_rows.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,9 +141,11 @@ void ks_rows_sort(struct ks_fold *fold) {
   if (fold->windows.count) qsort(fold->windows.data, fold->windows.count, sizeof(void *), compare_windows);
 }
 
-// The rows of one table for all folds, or nothing sent where there are none.
+// The rows of one table for all folds, or nothing sent where there are none. PostgreSQL refuses COPY into a table with row security, so those go to
+// their leaves, one COPY a fold.
 struct table {
-  const char *target;
+  const char *name, *columns;
+  bool by_leaf;
   size_t (*count)(const struct ks_fold *fold);
   void (*rows)(struct ks_copy *copy, const struct ks_fold *fold);
 };
@@ -186,21 +189,32 @@ static void chunk_rows(struct ks_copy *copy, const struct ks_fold *fold) {
       if (ks_fold_blob_has(list[i], c) && list[i]->chunk[c].fresh) ks_row_chunk(copy, fold->partition, list[i], c);
 }
 
+static bool copy_table(struct ks_store *store, const struct table *table, struct ks_fold *const *folds, int count, struct ks_error *err) {
+  size_t rows = 0;
+  for (int i = 0; i < count; i++) rows += table->count(folds[i]);
+  if (rows == 0) return true;
+  char target[300];
+  if (table->by_leaf)
+    snprintf(target, sizeof target, "keepsake.%s_%d %s", table->name, folds[0]->partition, table->columns);
+  else
+    snprintf(target, sizeof target, "keepsake.%s %s", table->name, table->columns);
+  struct ks_copy copy;
+  if (!ks_copy_begin(&copy, store, target, false, err)) return false;
+  for (int i = 0; i < count; i++) table->rows(&copy, folds[i]);
+  return ks_copy_end(&copy, err);
+}
+
 bool ks_rows_copy_rest(struct ks_store *store, struct ks_fold *const *folds, int count, struct ks_error *err) {
-  static const struct table tables[] = {{"keepsake.conflict " KS_ROWS_CONFLICT, conflict_count, conflict_rows},
-                                        {"keepsake.dead_letter " KS_ROWS_DEAD, dead_count, dead_rows},
-                                        {"keepsake.erasure " KS_ROWS_ERASURE, mark_count, mark_rows},
-                                        {"keepsake.ruling " KS_ROWS_RULING, ruling_count, ruling_rows},
-                                        {"keepsake.blob " KS_ROWS_BLOB, blob_count, blob_rows},
-                                        {"keepsake.blob_chunk " KS_ROWS_CHUNK, blob_count, chunk_rows}};
+  static const struct table tables[] = {{"conflict", KS_ROWS_CONFLICT, true, conflict_count, conflict_rows},
+                                        {"dead_letter", KS_ROWS_DEAD, false, dead_count, dead_rows},
+                                        {"erasure", KS_ROWS_ERASURE, false, mark_count, mark_rows},
+                                        {"ruling", KS_ROWS_RULING, false, ruling_count, ruling_rows},
+                                        {"blob", KS_ROWS_BLOB, true, blob_count, blob_rows},
+                                        {"blob_chunk", KS_ROWS_CHUNK, true, blob_count, chunk_rows}};
   for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
-    size_t rows = 0;
-    for (int i = 0; i < count; i++) rows += tables[t].count(folds[i]);
-    if (rows == 0) continue;
-    struct ks_copy copy;
-    if (!ks_copy_begin(&copy, store, tables[t].target, false, err)) return false;
-    for (int i = 0; i < count; i++) tables[t].rows(&copy, folds[i]);
-    if (!ks_copy_end(&copy, err)) return false;
+    int step = tables[t].by_leaf ? 1 : count;
+    for (int i = 0; i < count; i += step)
+      if (!copy_table(store, &tables[t], folds + i, step, err)) return false;
   }
   return true;
 }
