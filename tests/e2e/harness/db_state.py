@@ -1,7 +1,11 @@
 """What a database holds, in a form in which two databases, or a database and the oracle, can be compared.
 
 snapshot() is general; the queries that name Keepsake's tables belong here too, under it.
+db_state() is Keepsake's whole state in the lines that the oracle prints (tests/oracle), so that the two can be held against each other.
 """
+import json
+from collections import defaultdict
+
 import psycopg2
 import psycopg2.extras
 
@@ -41,3 +45,61 @@ def differences(one, other, limit=20):
 
 def _frozen(row):
     return tuple(sorted((k, repr(v) if isinstance(v, (list, dict)) else v) for k, v in row.items()))
+
+
+# --- Keepsake's tables, in the oracle's words
+
+_COUNTS = ("applied", "repeat", "superseded", "conflict", "dead", "erased", "control", "late", "jump", "unsequenced")
+
+_QUERIES = {
+    "item": """SELECT kind, user_id AS user, item_id AS item, revision, source, sequence, deleted, doc::text AS doc FROM keepsake.item""",
+    "window": """SELECT kind, user_id AS user, source, top, mask, closed FROM keepsake.seen""",
+    "conflict": """SELECT partition, kind, revision, user_id AS user, item_id AS item, why, lost_revision, lost_source, lost_sequence,
+                          lost_doc::text AS lost_doc FROM keepsake.conflict""",
+    "dead": """SELECT topic, partition, "offset", kind AS stream, reason, hash, user_id AS user, headers IS NOT NULL AS bytes
+               FROM keepsake.dead_letter""",
+    "mark": """SELECT topic, kind, user_id AS user, id, revision FROM keepsake.erasure""",
+    "ruling": """SELECT topic, partition, "offset", act, operands FROM keepsake.ruling""",
+    "blob": """SELECT b.user_id AS user, b.sha256, b.chunks, b.size, b.complete, b.present AS present_count,
+                      coalesce(array_agg(c.chunk ORDER BY c.chunk) FILTER (WHERE c.chunk IS NOT NULL), '{}') AS present
+               FROM keepsake.blob b LEFT JOIN keepsake.blob_chunk c USING (partition, user_id, sha256, chunks, size)
+               GROUP BY b.partition, b.user_id, b.sha256, b.chunks, b.size, b.complete, b.present""",
+    "chunk without its set": """SELECT user_id AS user, sha256, chunks, size, chunk FROM keepsake.blob_chunk c WHERE NOT EXISTS (
+                      SELECT FROM keepsake.blob b WHERE (b.partition, b.user_id, b.sha256, b.chunks, b.size)
+                                                      = (c.partition, c.user_id, c.sha256, c.chunks, c.size))""",
+    "position": f"""SELECT topic, partition, kind, next_offset, {", ".join(_COUNTS)} FROM keepsake.position""",
+}
+
+
+def db_state(conninfo):
+    """The database's state as the oracle's lines: a list of dicts. Compare by oracle.log.canonical_lines."""
+    found = snapshot(conninfo, _QUERIES)
+    positions = found.pop("position")
+    for row in found["ruling"]:
+        row["operands"] = _operands(row["act"], json.loads(row["operands"]))
+    for row in found["blob"]:
+        # The count is for the writer; where it and the chunks disagree, no state of the oracle is equal to this one.
+        if row.pop("present_count") != len(row["present"]):
+            row["present_count_is_wrong"] = True
+    lines = [{"t": name, **row} for name, rows in found.items() for row in rows]
+    lines += [{"t": "counts", **{k: v for k, v in row.items() if k != "next_offset"}} for row in positions]
+    return lines + list(_positions(positions))
+
+
+def _operands(act, body):
+    """What a ruling says, without the members that only identify it."""
+    return {k: body[k] for k in (("offset",) if act == "exclude" else ("from", "to"))}
+
+
+def _positions(rows):
+    """One line a partition where its streams agree, else one a stream."""
+    by_partition = defaultdict(dict)
+    for row in rows:
+        by_partition[row["topic"], row["partition"]][row["kind"]] = row["next_offset"]
+    for (topic, partition), offsets in by_partition.items():
+        agreed = set(offsets.values())
+        if len(agreed) == 1:
+            yield {"t": "position", "topic": topic, "partition": partition, "next_offset": agreed.pop()}
+        else:
+            for kind, offset in offsets.items():
+                yield {"t": "position", "topic": topic, "partition": partition, "kind": kind, "next_offset": offset}
