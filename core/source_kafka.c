@@ -13,7 +13,7 @@
 
 enum {
   ASK_MS = 10000,        // for one question about watermarks
-  NUDGE_AFTER_MS = 5,    // see nudge()
+  NUDGE_AFTER_MS = 1,    // see nudge()
   SUSPECT_EVERY_MS = 1000,
   SHORT_FOR_MS = 10000,  // a new leader may know less for a moment
   DOWN_FOR_MS = 60000,
