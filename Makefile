@@ -122,7 +122,7 @@ $(BUILD)/core.a: $(CORE)
 	$(call say,ar    $@)
 	$(Q)$(AR) rcs $@ $(CORE)
 
-$(BUILD)/programs.a: $(CORE) $(PROGRAMS) $(filter-out %/main.o,$(CLI))
+$(BUILD)/programs.a: $(CORE) $(PROGRAMS)
 	@rm -f $@
 	$(call say,ar    $@)
 	$(Q)$(AR) rcs $@ $^
@@ -185,14 +185,21 @@ check-docs: $(BUILD)/keepsake
 
 tests: $(TESTS) $(TOOLS)
 
-PROGRAM_TESTS = $(foreach folder,producer consumer archiver restorer operator cli,$(BUILD)/tests/test_$(folder)_%)
+PROGRAM_TESTS = $(foreach folder,producer consumer archiver restorer operator,$(BUILD)/tests/test_$(folder)_%)
+CLI_TESTS = $(BUILD)/tests/test_cli_%
 
 $(filter $(PROGRAM_TESTS),$(TESTS)): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT) $(BUILD)/programs.a
 	@mkdir -p $(@D)
 	$(call say,link  $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS) $(PKG_LIBS)
 
-$(filter-out $(PROGRAM_TESTS),$(TESTS)): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT) $(BUILD)/core.a
+# Not from an archive: the linker does not look there for commands, which are weak names.
+$(filter $(CLI_TESTS),$(TESTS)): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT) $(filter-out %/main.o,$(CLI)) $(PROGRAMS) $(BUILD)/core.a
+	@mkdir -p $(@D)
+	$(call say,link  $@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS) $(PKG_LIBS)
+
+$(filter-out $(PROGRAM_TESTS) $(CLI_TESTS),$(TESTS)): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT) $(BUILD)/core.a
 	@mkdir -p $(@D)
 	$(call say,link  $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS) $(PKG_LIBS)

@@ -115,7 +115,8 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
     pages[i].print(stdout);
     return KS_EXIT_DONE;
   }
-  ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, count ? "'%.40s' is none of bash, man, markdown" : "completion needs one of bash, man, markdown", count ? words[0] : "");
+  ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE,
+               count ? "'%.40s' is none of bash, man, markdown" : "completion needs one of bash, man, markdown", count ? words[0] : "");
   return KS_EXIT_USAGE;
 }
 
@@ -126,8 +127,9 @@ const struct ks_command ks_completion_command = {
     .arguments = "bash|man|markdown",
     .arguments_max = 1,
     .summary = "print the completion for bash, or the manual",
-    .text = "Prints what is made from the tables of commands and options: bash's completion, the manual page (man), or the page "
-            "docs/configuration.md (markdown).",
+    .text =
+        "Prints what is made from the tables of commands and options: bash's completion, the manual page (man), or the page "
+        "docs/configuration.md (markdown).",
     .examples = "source <(keepsake completion bash)\nkeepsake completion man | man -l -",
     .options = no_options,
     .run = run,

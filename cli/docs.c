@@ -201,8 +201,10 @@ void ks_docs_man(FILE *out) {
   for (int option = 0; option < KS_OPT_COUNT; option++) {
     if (is_taken((enum ks_option)option)) man_option(out, (enum ks_option)option);
   }
-  fprintf(out, ".SH FILES\n.TP\n.I /etc/keepsake/keepsake.conf\nLines of \"name = value\" with the names of the options; # begins a comment. Secrets may stand here, never on the "
-               "command line.\n");
+  fprintf(
+      out,
+      ".SH FILES\n.TP\n.I /etc/keepsake/keepsake.conf\nLines of \"name = value\" with the names of the options; # begins a comment. Secrets may stand here, never on the "
+      "command line.\n");
   fprintf(out, ".SH ENVIRONMENT\nThe variables named above, libpq's own PG* variables, and TMPDIR.\n.SH EXIT STATUS\n");
   for (const struct ks_exit_row *row = ks_exit_rows; row->text; row++) {
     fprintf(out, ".TP\n.B %d\n", (int)row->status);

@@ -45,7 +45,8 @@ static void print_option(FILE *out, enum ks_option option) {
   ks_wrap(out, 10, row->help);
   size_t used = 0;
   if (row->choices && strlen(row->choices) < 120) used += (size_t)snprintf(facts, sizeof facts, "One of %s. ", row->choices);
-  if (row->default_text || row->default_note) used += (size_t)snprintf(facts + used, sizeof facts - used, "Default: %s. ", ks_option_default(row));
+  if (row->default_text || row->default_note)
+    used += (size_t)snprintf(facts + used, sizeof facts - used, "Default: %s. ", ks_option_default(row));
   ks_option_variable(option, variable);
   if (*variable) snprintf(facts + used, sizeof facts - used, "Variable: %s.", variable);
   if (*facts) ks_wrap(out, 10, facts);
@@ -57,7 +58,9 @@ static void print_exits(FILE *out) {
   fprintf(out, "Treat an unknown one as failure.\n");
 }
 
-static void print_command_line(FILE *out, const struct ks_command *command) { fprintf(out, "  %-16s  %s\n", command->name, command->summary); }
+static void print_command_line(FILE *out, const struct ks_command *command) {
+  fprintf(out, "  %-16s  %s\n", command->name, command->summary);
+}
 
 void ks_help_program(FILE *out) {
   fprintf(out, "Usage: keepsake COMMAND [OPTION...] [ARGUMENT...]\n\n");

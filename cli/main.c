@@ -49,7 +49,8 @@ static enum ks_exit run(struct ks_options *options, struct ks_error *err) {
   const char *const *words = ks_options_arguments(options, &count);
   const struct ks_command *command = ks_command_find(words, count, &used, err);
   if (!command || !ks_options_finish(options, used, command->options, environment, err)) return err->exit;
-  ks_log_setup(ks_options_flag(options, KS_OPT_QUIET), ks_options_flag(options, KS_OPT_VERBOSE), strcmp(ks_options_string(options, KS_OPT_LOG_FORMAT), "json") == 0);
+  ks_log_setup(ks_options_flag(options, KS_OPT_QUIET), ks_options_flag(options, KS_OPT_VERBOSE),
+               strcmp(ks_options_string(options, KS_OPT_LOG_FORMAT), "json") == 0);
   if (!arguments_fit(command, options, err)) return err->exit;
 
   ks_stop_install();
@@ -61,7 +62,8 @@ static enum ks_exit flush_output(enum ks_exit status, struct ks_error *err) {
   errno = 0;
   if (fflush(stdout) == 0 && !ferror(stdout)) return status;
   if (status != KS_EXIT_DONE) return status;
-  ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_FAILED, "cannot write to standard output%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
+  ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_FAILED, "cannot write to standard output%s%s", errno ? ": " : "",
+               errno ? strerror(errno) : "");
   return KS_EXIT_FAILED;
 }
 

@@ -47,7 +47,8 @@ void ks_clock_format(int64_t wall_ms, char text[32]) {
   int64_t year;
   int month, day;
   date_from_days(days, &year, &month, &day);
-  snprintf(text, 32, "%04lld-%02d-%02dT%02d:%02d:%02d.%03dZ", (long long)year, month, day, ms / 3600000, ms / 60000 % 60, ms / 1000 % 60, ms % 1000);
+  snprintf(text, 32, "%04lld-%02d-%02dT%02d:%02d:%02d.%03dZ", (long long)year, month, day, ms / 3600000, ms / 60000 % 60, ms / 1000 % 60,
+           ms % 1000);
 }
 
 // Takes exactly `count` digits.
@@ -70,7 +71,8 @@ static bool take_char(const char **at, char wanted) {
 static bool take_date(const char **at, int64_t *days) {
   static const int lengths[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
   int year, month, day;
-  if (!take_digits(at, 4, &year) || !take_char(at, '-') || !take_digits(at, 2, &month) || !take_char(at, '-') || !take_digits(at, 2, &day)) return false;
+  if (!take_digits(at, 4, &year) || !take_char(at, '-') || !take_digits(at, 2, &month) || !take_char(at, '-') || !take_digits(at, 2, &day))
+    return false;
   if (month < 1 || month > 12 || day < 1 || day > lengths[month - 1]) return false;
   if (month == 2 && day == 29 && (year % 4 != 0 || (year % 100 == 0 && year % 400 != 0))) return false;
   *days = days_from_date(year, month, day);

@@ -53,7 +53,9 @@ static size_t utf8_length(const unsigned char *at) {
   for (size_t i = 1; i < length; i++) {
     if ((at[i] & 0xC0) != 0x80) return 0;
   }
-  if ((at[0] == 0xE0 && at[1] < 0xA0) || (at[0] == 0xED && at[1] > 0x9F) || (at[0] == 0xF0 && at[1] < 0x90) || (at[0] == 0xF4 && at[1] > 0x8F)) return 0;
+  if ((at[0] == 0xE0 && at[1] < 0xA0) || (at[0] == 0xED && at[1] > 0x9F) || (at[0] == 0xF0 && at[1] < 0x90) ||
+      (at[0] == 0xF4 && at[1] > 0x8F))
+    return 0;
   return length;
 }
 
@@ -133,7 +135,8 @@ static void line_add_pair(struct line *line, bool json, const char *key, const c
 static void line_begin(struct line *line, bool json, enum ks_log_level level, const char *event) {
   char time[32];
   ks_clock_format(ks_clock_wall_ms(), time);
-  line->size = (size_t)snprintf(line->text, sizeof line->text, json ? "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"" : "%s %-7s ", time, level_names[level]);
+  line->size = (size_t)snprintf(line->text, sizeof line->text, json ? "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"" : "%s %-7s ", time,
+                                level_names[level]);
   if (json) {
     line_add_escaped(line, true, event);
     line_close(line, "\"");

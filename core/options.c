@@ -58,7 +58,8 @@ static void property_forget(struct value *value, const char *text) {
 }
 
 // Sets a value that was found at `where`. Judged even where a higher source has it already: a wrong line in a file is a wrong line.
-static bool value_set(struct ks_options *options, enum ks_option option, enum rank rank, const char *where, const char *text, struct ks_error *err) {
+static bool value_set(struct ks_options *options, enum ks_option option, enum rank rank, const char *where, const char *text,
+                      struct ks_error *err) {
   const struct ks_option_row *row = ks_option_row(option);
   struct value *value = &options->values[option];
   int64_t number;
@@ -203,7 +204,8 @@ static bool environment_read(struct ks_options *options, ks_environment *environ
     ks_option_variable(option, variable);
     const char *text = *variable ? environment(variable) : NULL;
     if (!text || !*text) continue;  // a variable that is empty is one that is not set, as for libpq
-    bool ok = option == KS_OPT_PROPERTY ? properties_set(options, variable, text, err) : value_set(options, option, RANK_ENVIRONMENT, variable, text, err);
+    bool ok = option == KS_OPT_PROPERTY ? properties_set(options, variable, text, err)
+                                        : value_set(options, option, RANK_ENVIRONMENT, variable, text, err);
     if (!ok) return false;
   }
   return true;
@@ -217,7 +219,8 @@ static bool on_file_setting(void *context, const char *where, const char *name, 
       if (!ks_option_row((enum ks_option)i)->request) ks_nearest_offer(&nearest, ks_option_row((enum ks_option)i)->name);
     }
     ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_USAGE, "%s: unknown name '%.60s'", where, name);
-    return nearest.best ? ks_error_hint(err, "Did you mean %s?", nearest.best) : ks_error_hint(err, "The names are those of the options, without dashes.");
+    return nearest.best ? ks_error_hint(err, "Did you mean %s?", nearest.best)
+                        : ks_error_hint(err, "The names are those of the options, without dashes.");
   }
   if (ks_option_row(option)->request || option == KS_OPT_CONFIG) {
     ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_USAGE, "%s: %s cannot stand in a file", where, name);
@@ -240,15 +243,19 @@ static bool file_read(struct ks_options *options, ks_environment *environment, s
 
 static bool defaults_set(struct ks_options *options, ks_environment *environment, struct ks_error *err) {
   const char *tmpdir = environment("TMPDIR");
-  if (options->values[KS_OPT_SPILL_DIR].rank == RANK_NONE && tmpdir && *tmpdir && !value_set(options, KS_OPT_SPILL_DIR, RANK_DEFAULT, "TMPDIR", tmpdir, err)) return false;
+  if (options->values[KS_OPT_SPILL_DIR].rank == RANK_NONE && tmpdir && *tmpdir &&
+      !value_set(options, KS_OPT_SPILL_DIR, RANK_DEFAULT, "TMPDIR", tmpdir, err))
+    return false;
   for (int i = 0; i < KS_OPT_COUNT; i++) {
     const char *text = ks_option_row((enum ks_option)i)->default_text;
-    if (text && options->values[i].rank == RANK_NONE && !value_set(options, (enum ks_option)i, RANK_DEFAULT, "default", text, err)) return false;
+    if (text && options->values[i].rank == RANK_NONE && !value_set(options, (enum ks_option)i, RANK_DEFAULT, "default", text, err))
+      return false;
   }
   return true;
 }
 
-bool ks_options_finish(struct ks_options *options, int words, const enum ks_option *allowed, ks_environment *environment, struct ks_error *err) {
+bool ks_options_finish(struct ks_options *options, int words, const enum ks_option *allowed, ks_environment *environment,
+                       struct ks_error *err) {
   options->command_words = words < options->argument_count ? words : options->argument_count;
   if (!allowed_only(options, allowed, err)) return false;
   // Properties of all sources count together: what the command line said is set aside and added last.
@@ -262,7 +269,8 @@ bool ks_options_finish(struct ks_options *options, int words, const enum ks_opti
   return ok && defaults_set(options, environment, err);
 }
 
-struct ks_options *ks_options_parse(int argc, const char *const *argv, const enum ks_option *allowed, ks_environment *environment, struct ks_error *err) {
+struct ks_options *ks_options_parse(int argc, const char *const *argv, const enum ks_option *allowed, ks_environment *environment,
+                                    struct ks_error *err) {
   struct ks_options *options = ks_options_scan(argc, argv, err);
   if (options && ks_options_finish(options, 0, allowed, environment, err)) return options;
   ks_options_free(options);

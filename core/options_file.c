@@ -15,7 +15,8 @@ static char *trim(char *text) {
   return text;
 }
 
-static bool read_line(char *line, size_t size, const char *where, ks_options_file_setting *on_setting, void *context, struct ks_error *err) {
+static bool read_line(char *line, size_t size, const char *where, ks_options_file_setting *on_setting, void *context,
+                      struct ks_error *err) {
   if (strlen(line) != size) return ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_USAGE, "%s: a zero byte", where);
   char *name = trim(line);
   if (!*name || *name == '#') return true;
@@ -34,7 +35,8 @@ bool ks_options_file_read(const char *path, bool required, ks_options_file_setti
   if (!file) {
     if (!required && (errno == ENOENT || errno == ENOTDIR)) return true;
     ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_USAGE, "cannot read the configuration file %s: %s", path, strerror(errno));
-    return ks_error_hint(err, required ? "Name another one with --config or KEEPSAKE_CONFIG." : "Mend its permissions, or name another one with --config.");
+    return ks_error_hint(
+        err, required ? "Name another one with --config or KEEPSAKE_CONFIG." : "Mend its permissions, or name another one with --config.");
   }
   bool ok = true;
   char *line = NULL;
@@ -45,7 +47,8 @@ bool ks_options_file_read(const char *path, bool required, ks_options_file_setti
     snprintf(where, sizeof where, "%.480s:%d", path, number);
     ok = read_line(line, (size_t)size, where, on_setting, context, err);
   }
-  if (ok && ferror(file)) ok = ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_USAGE, "cannot read the configuration file %s: %s", path, strerror(errno));
+  if (ok && ferror(file))
+    ok = ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_USAGE, "cannot read the configuration file %s: %s", path, strerror(errno));
   free(line);
   fclose(file);
   return ok;

@@ -57,7 +57,8 @@ static bool take_number_with_unit(const char *text, const struct unit *units, in
 static bool parse_number(const struct ks_option_row *row, const char *where, const char *text, int64_t *number, struct ks_error *err) {
   const struct unit *units = row->type == KS_TYPE_SIZE ? size_units : row->type == KS_TYPE_DURATION ? duration_units : no_units;
   const char *what = row->type == KS_TYPE_SIZE ? "is not a size" : row->type == KS_TYPE_DURATION ? "is not a time" : "is not a number";
-  const char *hint = row->type == KS_TYPE_SIZE       ? "Write bytes, or a number with KiB, MiB, GiB, TiB (powers of 1024) or kB, MB, GB, TB (powers of 1000)."
+  const char *hint = row->type == KS_TYPE_SIZE
+                         ? "Write bytes, or a number with KiB, MiB, GiB, TiB (powers of 1024) or kB, MB, GB, TB (powers of 1000)."
                      : row->type == KS_TYPE_DURATION ? "Write a number with its unit: 500ms, 5s, 2min, 1h, 1d."
                                                      : "Write a whole number.";
   if (!take_number_with_unit(text, units, number)) return bad(err, where, text, what, hint);
@@ -100,7 +101,8 @@ static bool parse_choices(const struct ks_option_row *row, const char *where, co
     size_t size = row->type == KS_TYPE_CHOICES ? strcspn(at, ",") : strlen(at);
     if (!is_choice(row->choices, at, size)) {
       ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "%s: '%.*s' is none of %s", where, size > 80 ? 80 : (int)size, at, row->choices);
-      return ks_error_hint(err, row->type == KS_TYPE_CHOICES ? "Write some of them with commas between, without blanks." : "Write one of them.");
+      return ks_error_hint(err,
+                           row->type == KS_TYPE_CHOICES ? "Write some of them with commas between, without blanks." : "Write one of them.");
     }
     at += size;
     if (!*at) return true;
@@ -181,15 +183,21 @@ static bool property_is_secret(const char *name, size_t size) {
 
 bool ks_option_no_secret(enum ks_option option, const char *text, struct ks_error *err) {
   if (option == KS_OPT_DATABASE && conninfo_has_secret(text)) {
-    ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "--database: a password on the command line, where every process of this machine can read it");
-    return ks_error_hint(err, "Put it into a file that PGPASSFILE names, into KEEPSAKE_DATABASE in the environment, or as `database = ...` into the configuration file.");
+    ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE,
+                 "--database: a password on the command line, where every process of this machine can read it");
+    return ks_error_hint(
+        err,
+        "Put it into a file that PGPASSFILE names, into KEEPSAKE_DATABASE in the environment, or as `database = ...` into the configuration file.");
   }
   size_t size = strcspn(text, "=");
   while (size > 0 && text[size - 1] == ' ') size--;
   if (option == KS_OPT_PROPERTY && property_is_secret(text, size)) {
-    ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "--property: the secret %.*s on the command line, where every process of this machine can read it",
+    ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE,
+                 "--property: the secret %.*s on the command line, where every process of this machine can read it",
                  size > 60 ? 60 : (int)size, text);
-    return ks_error_hint(err, "Put it as `property = %.*s=...` into the configuration file, or into KEEPSAKE_PROPERTIES in the environment.", size > 60 ? 60 : (int)size, text);
+    return ks_error_hint(err,
+                         "Put it as `property = %.*s=...` into the configuration file, or into KEEPSAKE_PROPERTIES in the environment.",
+                         size > 60 ? 60 : (int)size, text);
   }
   return true;
 }

@@ -51,9 +51,10 @@ static void show(struct ks_progress *progress, int64_t now_ms) {
     int64_t missing = progress->total - progress->done;
     if (missing < 0) missing = 0;
     snprintf(left, sizeof left, "unknown time");
-    if (progress->done > 0) format_duration((int64_t)((double)missing * (double)(now_ms - progress->begun_ms) / (double)progress->done), left);
-    snprintf(line, sizeof line, "%s: %.1f %% (%s of %s %s), %s/s, %s left", progress->what, 100.0 * (double)progress->done / (double)progress->total, done, total,
-             progress->unit, rate, left);
+    if (progress->done > 0)
+      format_duration((int64_t)((double)missing * (double)(now_ms - progress->begun_ms) / (double)progress->done), left);
+    snprintf(line, sizeof line, "%s: %.1f %% (%s of %s %s), %s/s, %s left", progress->what,
+             100.0 * (double)progress->done / (double)progress->total, done, total, progress->unit, rate, left);
   } else {
     snprintf(line, sizeof line, "%s: %s %s, %s/s", progress->what, done, progress->unit, rate);
   }

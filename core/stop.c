@@ -46,7 +46,10 @@ int ks_stop_fd(void) { return stop_fd; }
 
 bool ks_stop_error(struct ks_error *err) {
   int number = stop_signal;
-  ks_error_set(err, KS_ERROR_STOPPED, KS_EXIT_STOPPED, "stopped by %s", number == SIGINT ? "SIGINT" : number == SIGTERM ? "SIGTERM" : "a signal");
+  ks_error_set(err, KS_ERROR_STOPPED, KS_EXIT_STOPPED, "stopped by %s",
+               number == SIGINT    ? "SIGINT"
+               : number == SIGTERM ? "SIGTERM"
+                                   : "a signal");
   return ks_error_hint(err, "Run the same command again: it goes on from where it was.");
 }
 
