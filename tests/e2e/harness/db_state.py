@@ -76,7 +76,7 @@ def db_state(conninfo):
     found = snapshot(conninfo, _QUERIES)
     positions = found.pop("position")
     for row in found["ruling"]:
-        row["operands"] = _operands(row["act"], json.loads(row["operands"]))
+        row["operands"] = _operands(row["topic"], row["act"], json.loads(row["operands"]))
     for row in found["blob"]:
         # The count is for the writer; where it and the chunks disagree, no state of the oracle is equal to this one.
         if row.pop("present_count") != len(row["present"]):
@@ -86,9 +86,12 @@ def db_state(conninfo):
     return lines + list(_positions(positions))
 
 
-def _operands(act, body):
+def _operands(topic, act, body):
     """What a ruling says, without the members that only identify it."""
-    return {k: body[k] for k in (("offset",) if act == "exclude" else ("from", "to"))}
+    if act == "exclude":
+        return {"offset": body["offset"]}
+    kinds = ("none", "blob") if topic == "keepsake.blobs" else ("none", "contact", "calendar", "note", "task", "photo", "score")
+    return {"from": {kind: body["from"][kind] for kind in kinds}, "to": body["to"]}
 
 
 def _positions(rows):
