@@ -151,13 +151,13 @@ $(BUILD)/libkeepsake.pc: Makefile
 	@mkdir -p $(@D)
 	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' 'Name: libkeepsake' \
 	  'Description: Publishes changes of handsets to the Keepsake log' 'Version: $(VERSION)' 'Libs: -L$${libdir} -lkeepsake' \
-	  'Requires.private: rdkafka jansson libcrypto' 'Libs.private: -pthread' 'Cflags: -I$${includedir}' > $@
+	  'Libs.private: -lrdkafka -ljansson -lcrypto -pthread' 'Cflags: -I$${includedir}' > $@
 
 install: all docs/keepsake.1
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 755 $(BUILD)/keepsake $(DESTDIR)$(PREFIX)/bin/keepsake
 	install -m 644 docs/keepsake.1 $(DESTDIR)$(PREFIX)/share/man/man1/keepsake.1
-	$(BUILD)/keepsake completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/keepsake
+	KEEPSAKE_CONFIG=/dev/null $(BUILD)/keepsake completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/keepsake
 ifneq ($(LIBRARY),)
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
 	install -m 755 $(LIBRARY_SO) $(DESTDIR)$(PREFIX)/lib/
@@ -170,8 +170,8 @@ endif
 # --- documentation from the tables ------------------------------------------------------------------------------------------------
 
 docs: $(BUILD)/keepsake
-	$(BUILD)/keepsake completion markdown > docs/configuration.md
-	$(BUILD)/keepsake completion man > docs/keepsake.1
+	KEEPSAKE_CONFIG=/dev/null $(BUILD)/keepsake completion markdown > docs/configuration.md
+	KEEPSAKE_CONFIG=/dev/null $(BUILD)/keepsake completion man > docs/keepsake.1
 
 docs/keepsake.1:
 	$(MAKE) docs
