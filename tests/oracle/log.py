@@ -24,11 +24,13 @@ class Rulings:
     so the highest ruling is settled first.
     """
 
-    def __init__(self, judged: list[Judged]):
+    def __init__(self, judged: list[Judged], rules=None):
         self.excluded: set[int] = set()
         self.ranges: list[dict] = []
         for one in sorted(judged, key=lambda one: one.record.offset, reverse=True):
             if self.skips("none", one.record.offset):
+                if rules is not None:
+                    rules["ruling in an accepted gap"] += 1
                 continue
             if one.body["act"] == "exclude":
                 self.excluded.add(one.body["operands"]["offset"])
@@ -48,7 +50,7 @@ class PartitionFold:
     def __init__(self, topic: str, partition: int, records: list[Record], partitions: int, rules=None):
         self.topic, self.partition, self.rules = topic, partition, rules
         self.judged = [judge(record, partitions) for record in sorted(records, key=lambda r: r.offset)]
-        self.rulings = Rulings([one for one in self.judged if one.control == "keepsake.ruling.v1"])
+        self.rulings = Rulings([one for one in self.judged if one.control == "keepsake.ruling.v1"], rules)
         epoch = next((one.body["epoch"] for one in self.judged if one.control == "keepsake.genesis.v1"), 1)
         self.streams = {kind: Stream(topic, partition, kind, epoch, rules) for kind in STREAMS[topic]}
         self.next_offset = 0
