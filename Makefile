@@ -32,7 +32,8 @@ LINK_HARDENED = -Wl,-z,relro,-z,now
 LINK_CLOSED = -Wl,-z,defs
 else
 OPTIMIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=all
-LINK_HARDENED = -fsanitize=$(SANITIZE)
+# Fuzzers bring a main of their own: it is linked, but not compiled in.
+LINK_HARDENED = -fsanitize=$(subst fuzzer-no-link,fuzzer,$(SANITIZE))
 LINK_CLOSED =
 endif
 ifneq ($(COVERAGE),)
@@ -63,12 +64,13 @@ LIBRARY = $(filter-out %_command.o,$(PRODUCER))
 TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
 TOOLS = $(patsubst tests/support/%_tool.c,$(BUILD)/tests/%-tool,$(sort $(wildcard tests/support/*_tool.c)))
 SUPPORT = $(call objects,$(filter-out %_tool.c,$(sort $(wildcard tests/support/*.c))))
+FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzers/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 EMBEDDED = $(sort $(wildcard sql/schema/*.sql sql/query/*.sql))
 
 LIBRARY_SO = $(BUILD)/libkeepsake.so.$(SOVERSION)
 LIBRARY_FILES = $(if $(LIBRARY),$(LIBRARY_SO) $(BUILD)/libkeepsake.a $(BUILD)/libkeepsake.pc)
 
-.PHONY: all help deps check check-unit check-e2e check-asan check-tsan check-warnings check-layering check-docs docs demo install clean coverage tests FORCE
+.PHONY: all help deps check check-unit check-e2e check-asan check-tsan check-warnings check-fuzz fuzzers check-layering check-docs docs demo install clean coverage tests FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -77,7 +79,7 @@ all: $(BUILD)/keepsake $(LIBRARY_FILES)
 help:
 	@echo 'make            build/keepsake and build/libkeepsake.{so,a,pc}; installs missing build packages (or says how)'
 	@echo 'make check      every suite; installs what they need; ends with one line: N passed, N failed'
-	@echo 'make check-unit (-e2e, -asan, -tsan, -warnings, -layering, -docs): one suite'
+	@echo 'make check-unit (-e2e, -asan, -tsan, -warnings, -fuzz, -layering, -docs): one suite'
 	@echo 'make demo       publish, lose the database, rebuild it, prove it, on services of its own'
 	@echo 'make install    into PREFIX (default /usr/local), below DESTDIR'
 	@echo 'make docs       writes docs/configuration.md and docs/keepsake.1 again'
@@ -219,7 +221,7 @@ $(BUILD)/.deps-services: $(wildcard tools/deps) | $(BUILD)/.deps-tests
 	@if [ -x tools/deps ]; then tools/deps services; fi
 	@touch $@
 
-$(call objects,$(wildcard tests/unit/*.c tests/support/*.c)): | $(BUILD)/.deps-tests
+$(call objects,$(wildcard tests/unit/*.c tests/support/*.c tests/fuzz/*.c)): | $(BUILD)/.deps-tests
 
 check-unit: tests
 	@tools/run-units $(BUILD)/tests
@@ -229,6 +231,19 @@ check-asan:
 
 check-tsan:
 	@$(MAKE) --no-print-directory SANITIZE=thread BUILD=$(BUILD)/thread check-unit
+
+# tests/fuzz/fuzz_NAME.c: a target of libFuzzer over core; its corpus is tests/fuzz/corpus/NAME. FUZZ_SECONDS for each.
+FUZZ_SECONDS = 10
+check-fuzz:
+	@$(MAKE) --no-print-directory CC=clang SANITIZE=fuzzer-no-link,address,undefined BUILD=$(BUILD)/fuzz fuzzers
+	@tools/run-fuzz $(BUILD)/fuzz/fuzzers $(FUZZ_SECONDS)
+
+fuzzers: $(FUZZERS)
+
+$(FUZZERS): $(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/core.a
+	@mkdir -p $(@D)
+	$(call say,link  $@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
 # Both compilers, each warning an error.
 check-warnings:

@@ -82,7 +82,7 @@ static bool parse_limit(const char *where, const char *text, int64_t *number, st
     if (digits == 1) fraction *= 10;
     good = digits > 0;
   }
-  *number = whole * 100 + fraction;
+  if (good) *number = whole * 100 + fraction;
   if (good && strcmp(rest, "%") == 0 && *number <= 10000) return true;
   return bad(err, where, text, "is not a percentage", "Write 1%, 0.25% (at most two decimals, at most 100%) or off.");
 }

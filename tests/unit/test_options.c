@@ -146,6 +146,8 @@ static const struct {
     {{"--timeout", "5 m"}, "--timeout: '5 m' is not a time", NULL},
     {{"--timeout", "2d"}, "--timeout: '2d' is not between 0 and 86400000 ms", NULL},
     {{"--dead-letter-limit", "1"}, "--dead-letter-limit: '1' is not a percentage", NULL},
+    {{"--dead-letter-limit", "1853255926290448374%"}, "--dead-letter-limit: '1853255926290448374%' is not", NULL},
+    {{"--dead-letter-limit", "18532559262904483740%"}, "--dead-letter-limit: '18532559262904483740%' is not", NULL},
     {{"--dead-letter-limit", "100.01%"}, "--dead-letter-limit: '100.01%' is not", NULL},
     {{"--dead-letter-limit", "0.001%"}, "--dead-letter-limit: '0.001%' is not", NULL},
     {{"--dead-letter-limit", ".5%"}, "--dead-letter-limit: '.5%' is not", NULL},
