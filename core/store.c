@@ -117,6 +117,7 @@ void ks_store_close(struct ks_store *store) {
   PQfinish(store->conn);
   free(store->conninfo);
   free(store->what);
+  free(store->session);
   free(store);
 }
 
@@ -125,11 +126,16 @@ bool ks_store_alive(const struct ks_store *store) { return store->conn && PQstat
 bool ks_store_reopen(struct ks_store *store, struct ks_error *err) {
   PQfinish(store->conn);
   store->conn = NULL;
-  store->prepared = 0;
-  if (connect_once(store, err)) return true;
+  if (connect_once(store, err) && (!store->session || ks_store_exec(store, store->session, err))) return true;
   PQfinish(store->conn);  // half set up is of no use
   store->conn = NULL;
   return false;
+}
+
+bool ks_store_session(struct ks_store *store, const char *sql, struct ks_error *err) {
+  free(store->session);
+  store->session = strdup(sql);
+  return store->session ? ks_store_exec(store, sql, err) : ks_error_memory(err);
 }
 
 int ks_store_backend_pid(const struct ks_store *store) { return PQbackendPID(store->conn); }

@@ -25,6 +25,8 @@ bool ks_store_alive(const struct ks_store *store);
 // Connects anew with the same settings; prepared statements and temporary tables are made anew when needed.
 bool ks_store_reopen(struct ks_store *store, struct ks_error *err);
 int ks_store_backend_pid(const struct ks_store *store);
+// Statements that set the session up further: run now and again after every reopen.
+bool ks_store_session(struct ks_store *store, const char *sql, struct ks_error *err);
 // Server version as 150020.
 int ks_store_version(const struct ks_store *store);
 

@@ -8,9 +8,8 @@
 
 struct ks_store {
   PGconn *conn;
-  char *conninfo, *what;
+  char *conninfo, *what, *session;  // session: NULL for none
   enum ks_store_role role;
-  unsigned prepared;  // store_fold.c's: bit by statement family, gone with the connection
 };
 
 // Sorts an error of PostgreSQL by its SQLSTATE into a kind (who must act) and an exit status; "what: message". Returns false.
