@@ -6,6 +6,8 @@ from . import jsonscan
 from .dump import STREAMS, Record
 
 OFFSET_END = 2 ** 48
+NUMBER_END = 2 ** 63
+MAX_PARTITIONS = 4096
 MAX_EPOCH = 32767  # the revision is a signed 64-bit number in the database
 FOLD_VERSION = 1
 UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -27,45 +29,38 @@ class Stop(Exception):
         self.why = why
 
 
-def parse(text: bytes):
-    """A body as Python values; only naturals become numbers, other numbers stay as bytes. Refuses doubles."""
-    if jsonscan.first_fault(text):
+def parse(text: bytes) -> dict:
+    if jsonscan.first_fault(text) or not jsonscan.is_object(text):
         raise Invalid
     return value_of(text)
 
 
 def value_of(text: bytes):
-    text = text.strip(b" \t\n\r")
-    first = text[:1]
-    if first == b"{":
-        found = {}
-        for name, begin, end, _ in jsonscan.members(text):
-            if name in found:
-                raise Invalid
-            found[name] = value_of(text[begin:end])
-        return found
-    if first == b"[":
-        return elements_of(text)
-    if first == b'"':
+    """An object's members, a string's text, a natural's number; what no control record asks for stays bytes."""
+    if text[:1] == b'"':
         return jsonscan.unescape(text)
-    return int(text) if NATURAL.fullmatch(text) else text
+    if NATURAL.fullmatch(text):
+        return int(text)
+    text = text.strip(b" \t\n\r")
+    return Object(text) if text[:1] == b"{" else text
 
 
-def elements_of(text: bytes) -> list:
-    scanner = jsonscan.Scanner(text)
-    found = []
-    at = scanner.blank(1)
-    while text[at] != 0x5D:
-        stop = scanner.value(at)
-        found.append(value_of(text[at:stop]))
-        at = scanner.blank(stop)
-        if text[at] == 0x2C:
-            at = scanner.blank(at + 1)
-    return found
+class Object(dict):
+    """The members of an object that is looked into. One given twice is refused then, and not before."""
+
+    def __init__(self, text: bytes):
+        members = jsonscan.members(text)
+        super().__init__((name, text[begin:end]) for name, begin, end, _ in members)
+        self.doubled = len(self) < len(members)
+
+    def get(self, name: str, default=None):
+        if self.doubled:
+            raise Invalid
+        return value_of(self[name]) if name in self else default
 
 
 def natural(body, name: str, below: int = OFFSET_END) -> int:
-    number = body.get(name) if isinstance(body, dict) else None
+    number = body.get(name) if isinstance(body, Object) else None
     if type(number) is not int or number >= below:
         raise Invalid
     return number
@@ -81,7 +76,7 @@ def text(body, name: str, pattern: re.Pattern) -> str:
 def genesis(body: dict, _record: Record) -> dict:
     text(body, "lineage", UUID)
     epoch = natural(body, "epoch", MAX_EPOCH + 1)
-    if epoch < 1 or natural(body, "partition") >= natural(body, "partitions"):
+    if epoch < 1 or natural(body, "partition") >= natural(body, "partitions", MAX_PARTITIONS + 1):
         raise Invalid
     if epoch > 1:
         natural(body, "cut")
@@ -102,7 +97,7 @@ def ruling(body: dict, record: Record) -> dict:
     if act != "accept-gap":
         raise Invalid
     text(body, "lineage", UUID)
-    if not 1 <= natural(body, "epoch") <= MAX_EPOCH or natural(body, "partitions") < 1:
+    if not 1 <= natural(body, "epoch") <= MAX_EPOCH or natural(body, "partitions", MAX_PARTITIONS + 1) < 1:
         raise Invalid
     to = natural(body, "to", record.offset + 1)
     begins = body.get("from")
@@ -110,13 +105,13 @@ def ruling(body: dict, record: Record) -> dict:
     anchor = body.get("anchor")
     if natural(anchor, "offset") != to:
         raise Invalid
-    natural(anchor, "time")
+    natural(anchor, "time", NUMBER_END)
     text(anchor, "hash", HEX64)
     return {"act": act, "operands": {"from": begins, "to": to}}
 
 
 def fold_version(body: dict, record: Record) -> dict:
-    if natural(body, "version") != FOLD_VERSION:
+    if natural(body, "version", NUMBER_END) != FOLD_VERSION:
         raise Stop(record, "another version of the fold")
     return {}
 
@@ -134,10 +129,7 @@ def judge_control(record: Record, kind: bytes, headers_reason: str | None, judge
     try:
         if kind not in BODIES:
             raise Stop(record, "unknown control type " + judged.control)
-        body = parse(record.value or b"")
-        if not isinstance(body, dict):
-            raise Invalid
-        judged.body = BODIES[kind](body, record)
+        judged.body = BODIES[kind](parse(record.value or b""), record)
     except Stop as stop:
         judged.body = stop
     except Invalid:

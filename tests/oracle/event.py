@@ -14,6 +14,8 @@ TYPES = {f"keepsake.{kind}.{act}.v1".encode(): (act, kind, CHANGES) for kind in 
 TYPES[CHUNK.encode()] = ("chunk", "blob", BLOBS)
 TYPES[ERASE.encode()] = ("erase", None, None)
 CONTROL_TYPE = re.compile(rb"keepsake\.[a-z]+\.v[0-9]+")
+JSON_SUFFIX = re.compile(rb"[^/]+/.+\+json", re.DOTALL)
+MAX_HEADERS = 32  # of a record with more only these are looked at
 ABSENT = "absent"  # no such attribute; None is one whose value is no text (a null header, a number)
 
 
@@ -25,7 +27,7 @@ def media_type(content_type: bytes | None) -> bytes:
 
 def is_json_type(content_type: bytes | None) -> bool:
     media = media_type(content_type)
-    return media in (b"application/json", b"text/json") or media.endswith(b"+json")
+    return media in (b"application/json", b"text/json") or JSON_SUFFIX.fullmatch(media) is not None
 
 
 class Event:
@@ -46,7 +48,7 @@ class Event:
         self.has_base64 = False
         self.headers_by_name()
         media = media_type(self.header_content_type)
-        self.structured = media == b"application/cloudevents+json"
+        self.structured = media == b"application/cloudevents+json" and self.content_types == 1
         self.foreign_mode = media.startswith(b"application/cloudevents") and not self.structured
         if self.structured:
             self.attributes = {}
@@ -54,10 +56,10 @@ class Event:
             self.read_envelope()
 
     def headers_by_name(self) -> None:
-        self.has_content_type = False
+        self.content_types = 0
         self.header_content_type: bytes | None = None
         seen = set()
-        for header, value in self.record.headers:
+        for header, value in self.record.headers[:MAX_HEADERS]:
             name = NAMED_HEADERS.get(header)
             if name is None:
                 continue
@@ -66,8 +68,9 @@ class Event:
             if name == "type":
                 self.type_given += 1
             if name == "content-type":
-                if not self.has_content_type:
-                    self.has_content_type, self.header_content_type = True, value
+                if not self.content_types:
+                    self.header_content_type = value
+                self.content_types += 1
             elif name not in seen:
                 self.attributes[name] = value
             seen.add(name)
@@ -88,11 +91,13 @@ class Event:
             text = value[begin:end]
             if name == "type":
                 self.type_given += 1
+            if text == b"null":
+                continue
             if name == "data":
                 self.data, self.data_fault = text, fault
             elif name == "data_base64":
                 self.has_base64 = True
-            elif (name in ATTRIBUTES or name == "datacontenttype") and text != b"null":
+            elif name in ATTRIBUTES or name == "datacontenttype":
                 is_text = text.startswith(b'"')
                 self.attributes[name] = jsonscan.unescape(text).encode("utf-8") if is_text else None
 
@@ -111,7 +116,7 @@ def control_type(record: Record) -> bytes | None:
     """The type of a control record (null key, a type of the control form), else None."""
     if record.key is not None:
         return None
-    for name, value in record.headers:
+    for name, value in record.headers[:MAX_HEADERS]:
         if name == "ce_type":
             return value if value is not None and CONTROL_TYPE.fullmatch(value) else None
     return None

@@ -5,10 +5,9 @@ import re
 from . import jsonscan
 from .control import judge_control
 from .dump import Record
-from .event import ABSENT, Event, control_type, is_json_type
+from .event import ABSENT, MAX_HEADERS, Event, control_type, is_json_type
 from .murmur2 import partition_of
 
-MAX_HEADERS = 32
 MAX_HEADER_BYTES = 8192
 MAX_DATA = 524288
 MAX_CHUNKS = 256
@@ -81,7 +80,7 @@ def content_type_reason(event: Event) -> str | None:
     if event.foreign_mode:
         return "content-type-invalid"
     known = event.known_type
-    if not event.has_content_type or (known and known[0] == "chunk"):
+    if not event.content_types or (known and known[0] == "chunk"):
         return None
     return None if is_json_type(event.header_content_type) else "content-type-invalid"
 

@@ -38,8 +38,8 @@ def from_oracle(partitions: int, records, upto=None, rules=None) -> tuple[int, l
         if rules is not None:
             rules["stop: " + ("fold version" if "version" in stop.why else "unknown control type")] += 1
         return 6, []
-    except Gap:
-        return 7, []
+    except Gap as gap:
+        return 7, [f"(gap) {gap}"]
 
 
 def from_program(command: list[str], partitions: int, records, upto=None) -> tuple[int, list[str]]:
