@@ -92,8 +92,8 @@ bool ks_init_topics(struct ks_init *init, struct ks_error *err) {
     if (!existed[t] && !make_topic(init, (enum ks_topic)t, &have[t], err)) return false;
   }
   for (int t = 0; t < KS_TOPIC_COUNT; t++) {
-    const char *why = init->is_known ? " as the database says" : init->wanted_partitions ? " as --partitions says" : " as the other topic";
-    if (!check_count(init, (enum ks_topic)t, have[t], init->is_known ? init->known.partitions : init->partitions, why, err)) return false;
+    if (init->is_known && !check_count(init, (enum ks_topic)t, have[t], init->known.partitions, " as the database says", err)) return false;
+    if (!check_count(init, (enum ks_topic)t, have[t], init->partitions, init->wanted_partitions ? " as --partitions says" : " as the other topic", err)) return false;
     if (!existed[t]) continue;
     char detail[64];
     snprintf(detail, sizeof detail, "%d partitions", (int)have[t]);
@@ -248,7 +248,7 @@ bool ks_init_genesis(struct ks_init *init, struct ks_error *err) {
     }
   }
   char detail[96];
-  snprintf(detail, sizeof detail, "epoch %d, %d of %d partitions", (int)init->epoch, wrote, (int)init->partitions * KS_TOPIC_COUNT);
+  snprintf(detail, sizeof detail, wrote ? "epoch %d, %d of %d partitions" : "epoch %d", (int)init->epoch, wrote, (int)init->partitions * KS_TOPIC_COUNT);
   ks_init_say(init, "genesis", init->lineage, wrote == 0 ? "as it was" : init->dry_run ? "would be written" : "written", detail);
   return init->dry_run || find_fresh(init, err);
 }
