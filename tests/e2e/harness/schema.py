@@ -88,13 +88,14 @@ class Keeper(Database):
 
 @pytest.fixture(scope="session")
 def schema_template(postgres):
-    """The schema applied once; tests get copies."""
-    name = "keepsake_schema_template"
-    postgres.create_database(name)
-    connection = Database(postgres, name).connect()
-    apply_schema(connection)
-    connection.close()
-    return name
+    """The schema applied once for all modules of the run (each imports this fixture); tests get copies."""
+    template = Database(postgres, "keepsake_schema_template")
+    if not template.exists():
+        postgres.create_database(template.name)
+        connection = template.connect()
+        apply_schema(connection)
+        connection.close()
+    return template.name
 
 
 @pytest.fixture
