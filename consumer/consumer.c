@@ -37,12 +37,10 @@ static bool stop_at_gap(struct ks_consumer *c, struct ks_lane *lane, int64_t nex
 static bool meet_gap(struct ks_consumer *c, struct ks_lane *lane, const struct ks_record *record, struct ks_error *err) {
   int64_t next = record->offset;
   if (!settle(c, lane)) return true;  // PostgreSQL is away or the worker has failed: the main loop sees to it, and the record will come again
-  struct ks_ruling ruling;
   bool found;
-  if (!ks_lookahead_gap(&c->options->kafka, c->kafka, lane->topic, lane->partition, c->lineage.partitions, ks_lane_live(lane), lane->expected, next, &ruling, &found, err))
+  if (!ks_lookahead_gap(&c->options->kafka, c->kafka, lane->topic, lane->partition, c->lineage.partitions, ks_lane_live(lane), lane->expected, next, &lane->rulings, &found, err))
     return false;
   if (!found) return stop_at_gap(c, lane, next, err);
-  if (!ks_rulings_add(&lane->rulings, &ruling)) return ks_error_memory(err);
   lane->expected = next;
   return true;
 }

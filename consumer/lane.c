@@ -24,7 +24,7 @@ static bool load_rulings(struct ks_store *store, struct ks_lane *lane, struct ks
   static const char SQL[] =
       "SELECT act = 'accept-gap', (operands->>'offset')::bigint, (operands->>'to')::bigint, (operands->'from'->>'none')::bigint, (operands->'from'->>'contact')::bigint,"
       " (operands->'from'->>'calendar')::bigint, (operands->'from'->>'note')::bigint, (operands->'from'->>'task')::bigint, (operands->'from'->>'photo')::bigint,"
-      " (operands->'from'->>'score')::bigint, (operands->'from'->>'blob')::bigint FROM keepsake.ruling WHERE topic = $1 AND partition = $2";
+      " (operands->'from'->>'score')::bigint, (operands->'from'->>'blob')::bigint, \"offset\" FROM keepsake.ruling WHERE topic = $1 AND partition = $2";
   char number[16];
   snprintf(number, sizeof number, "%d", lane->partition);
   struct ks_rows rows;
@@ -33,7 +33,7 @@ static bool load_rulings(struct ks_store *store, struct ks_lane *lane, struct ks
   for (int i = 0; ok && i < rows.count; i++) {
     struct ks_ruling ruling = {.accept_gap = ks_rows_bool(&rows, i, 0), .offset = ks_rows_int(&rows, i, 1), .to = ks_rows_int(&rows, i, 2)};
     for (int k = 0; k < KS_KIND_COUNT; k++) ruling.from[k] = ks_rows_text(&rows, i, 3 + k) ? ks_rows_int(&rows, i, 3 + k) : -1;
-    ok = ks_rulings_add(&lane->rulings, &ruling) || ks_error_memory(err);
+    ok = ks_rulings_add(&lane->rulings, ks_rows_int(&rows, i, 3 + KS_KIND_COUNT), &ruling) || ks_error_memory(err);
   }
   ks_rows_free(&rows);
   return ok;

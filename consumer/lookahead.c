@@ -2,15 +2,8 @@
 
 #include "../core/source.h"
 
-static bool covers(const struct ks_ruling *ruling, unsigned kinds, int64_t from, int64_t to) {
-  if (!ruling->accept_gap || ruling->to != to) return false;
-  for (int k = 0; k < KS_KIND_COUNT; k++)
-    if (kinds & 1u << k && (ruling->from[k] < 0 || ruling->from[k] > from)) return false;
-  return true;
-}
-
 bool ks_lookahead_gap(const struct ks_kafka_config *config, struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int32_t partitions, unsigned kinds,
-                      int64_t from, int64_t to, struct ks_ruling *ruling, bool *found, struct ks_error *err) {
+                      int64_t from, int64_t to, struct ks_rulings *rulings, bool *found, struct ks_error *err) {
   *found = false;
   struct ks_range range = {topic, partition, to, 0};
   int64_t low;
@@ -23,14 +16,14 @@ bool ks_lookahead_gap(const struct ks_kafka_config *config, struct ks_kafka *kaf
   int64_t missing;
   enum ks_next next;
   bool ok = true;
-  while (ok && !*found && (next = ks_source_next(source, 1000, &record, &missing, err)) != KS_NEXT_END) {
+  while (ok && (next = ks_source_next(source, 1000, &record, &missing, err)) != KS_NEXT_END) {
     if (next == KS_NEXT_FAILED) ok = false;
     if (next == KS_NEXT_WAIT || next == KS_NEXT_FAILED || record.key.data) continue;
     if (!ks_event_judge(&record, partitions, &scratch, &event)) ok = ks_error_memory(err);
     if (!ok || event.reason || event.act != KS_ACT_CONTROL || event.control != KS_CONTROL_RULING) continue;
-    *found = covers(&event.ruling, kinds, from, to);
-    if (*found) *ruling = event.ruling;
+    ok = ks_rulings_add(rulings, record.offset, &event.ruling) || ks_error_memory(err);
   }
+  *found = ok && ks_rulings_explain(rulings, kinds, from, to);
   ks_scratch_free(&scratch);
   ks_source_close(source);
   return ok;

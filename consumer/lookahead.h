@@ -3,11 +3,12 @@
 #define KS_CONSUMER_LOOKAHEAD_H
 
 #include "../core/event.h"
+#include "../core/fold.h"
 #include "../core/kafka.h"
 
-// Is there, at or above `to`, an accept-gap ruling that covers the offsets from..to-1 for all these kinds and was made for this lineage? *found, and *ruling.
+// Gathers the rulings at or above `to`. *found: one of them accepts that the offsets from..to-1 are missing for all these kinds.
 bool ks_lookahead_gap(const struct ks_kafka_config *config, struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int32_t partitions, unsigned kinds,
-                      int64_t from, int64_t to, struct ks_ruling *ruling, bool *found, struct ks_error *err);
+                      int64_t from, int64_t to, struct ks_rulings *rulings, bool *found, struct ks_error *err);
 
 // The stream of the valid put or delete at that offset; KS_KIND_NONE where there is none (then an exclusion has no effect).
 bool ks_lookahead_kind(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int32_t partitions, int64_t offset, enum ks_kind *kind, struct ks_error *err);

@@ -145,7 +145,7 @@ static enum ks_fold_result apply_control(struct ks_fold *fold, const struct ks_p
   if (record->control != KS_CONTROL_RULING) return KS_FOLD_DONE;
   struct ks_ruling ruling;
   ks_packed_ruling(record, &ruling);
-  bool ok = ks_fold_list_add(&fold->rulings_met, &record, sizeof record) && (!fold->rulings || ks_rulings_add(fold->rulings, &ruling));
+  bool ok = ks_fold_list_add(&fold->rulings_met, &record, sizeof record) && (!fold->rulings || ks_rulings_add(fold->rulings, record->offset, &ruling));
   return ok ? KS_FOLD_DONE : KS_FOLD_MEMORY;
 }
 
@@ -156,7 +156,7 @@ static bool takes(const struct ks_fold *fold, enum ks_kind stream, int64_t offse
 
 enum ks_fold_result ks_fold_apply(struct ks_fold *fold, const struct ks_packed *record) {
   fold->last_dead = KS_REASON_NONE;
-  if (!record->reason && record->act == KS_ACT_CONTROL &&
+  if (!record->reason && record->act == KS_ACT_CONTROL && takes(fold, KS_KIND_NONE, record->offset) &&
       (record->control == KS_CONTROL_UNKNOWN || (record->control == KS_CONTROL_FOLD && record->fold_version != KS_FOLD_VERSION)))
     return KS_FOLD_STOP;
   if (!record->reason && record->act == KS_ACT_ERASE) {

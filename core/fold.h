@@ -15,17 +15,24 @@
 #include "packed.h"
 #include "table.h"
 
-// Rulings on one topic partition, gathered before and while folding. Zero-initialize.
+// Rulings on one topic partition, gathered before and while folding. Zero-initialize. A ruling that itself stands in a range which a later one accepts does not
+// count: the fold is the same whether a source has the accepted offsets or not.
 struct ks_rulings {
+  struct ks_ruling_met { int64_t offset; struct ks_ruling ruling; } *met;  // by where they stand, the highest first
+  int met_count;
+  bool settled;       // the two lists below are made from `met`
   int64_t *excluded;  // sorted offsets
   int excluded_count;
   struct ks_accepted_gap { int64_t from[KS_KIND_COUNT], to; } *gaps;
   int gap_count;
 };
-bool ks_rulings_add(struct ks_rulings *rulings, const struct ks_ruling *ruling);  // false: out of memory; a known one is no error
-bool ks_rulings_excluded(const struct ks_rulings *rulings, int64_t offset);
+// Adds the ruling that stands at that offset; a known one is no error. False: out of memory.
+bool ks_rulings_add(struct ks_rulings *rulings, int64_t offset, const struct ks_ruling *ruling);
+bool ks_rulings_excluded(struct ks_rulings *rulings, int64_t offset);
 // True when that offset of that stream is to be skipped.
-bool ks_rulings_accepted(const struct ks_rulings *rulings, enum ks_kind stream, int64_t offset);
+bool ks_rulings_accepted(struct ks_rulings *rulings, enum ks_kind stream, int64_t offset);
+// True when a ruling accepts that the offsets from <= o < to are missing for each of these streams (set of kinds).
+bool ks_rulings_explain(struct ks_rulings *rulings, unsigned kinds, int64_t from, int64_t to);
 void ks_rulings_free(struct ks_rulings *rulings);
 
 // One user's rows in one stream.

@@ -1,5 +1,5 @@
-// fold-tool [DUMP]: reads a dump of the log (tests/oracle describes it), judges and folds it with the program's own code, and prints the state in the
-// oracle's canonical form, unsorted. For tests only.
+// fold-tool [--upto TOPIC/PARTITION=OFFSET …] [DUMP]: reads a dump of the log (tests/oracle describes it), judges and folds it with the program's own code,
+// and prints the state in the oracle's canonical form, sorted. Exit 6 at a record that stops every program, 7 at a gap. For tests only.
 #include <jansson.h>
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -14,7 +14,9 @@ enum { PARTITIONS_MAX = 64 };
 
 static struct ks_buf packed[KS_TOPIC_COUNT][PARTITIONS_MAX];
 static struct ks_rulings rulings[KS_TOPIC_COUNT][PARTITIONS_MAX];
-static int64_t next_offset[KS_TOPIC_COUNT][PARTITIONS_MAX];
+static int64_t upto[KS_TOPIC_COUNT][PARTITIONS_MAX];
+static char **lines;
+static size_t line_count, line_room;
 static int32_t epoch = 1;
 
 static void die(const char *what) {
@@ -54,10 +56,9 @@ static void take(const json_t *line, int32_t partitions, struct ks_scratch *scra
   struct ks_event event;
   if (!ks_event_judge(&record, partitions, scratch, &event)) die("out of memory");
   if (!ks_packed_add(&packed[record.topic][record.partition], &record, &event)) die("out of memory");
-  next_offset[record.topic][record.partition] = record.offset + 1;
   if (!event.reason && event.act == KS_ACT_CONTROL && event.control == KS_CONTROL_GENESIS) epoch = event.genesis.epoch;
   if (!event.reason && event.act == KS_ACT_CONTROL && event.control == KS_CONTROL_RULING)
-    if (!ks_rulings_add(&rulings[record.topic][record.partition], &event.ruling)) die("out of memory");
+    if (!ks_rulings_add(&rulings[record.topic][record.partition], record.offset, &event.ruling)) die("out of memory");
   for (size_t i = 0; i < record.header_count; i++) free((void *)headers[i].value.data);
   free((void *)record.key.data);
   free((void *)record.value.data);
@@ -67,8 +68,8 @@ static json_t *text(struct ks_bytes run) { return run.data ? json_stringn_nochec
 static json_t *number_or_null(int64_t n) { return n < 0 ? json_null() : json_integer(n); }
 
 static void print(json_t *line) {
-  if (!line || json_dumpf(line, stdout, JSON_COMPACT | JSON_SORT_KEYS) != 0) die("cannot print");
-  putchar('\n');
+  if (line_count == line_room) lines = realloc(lines, (line_room = line_room * 2 + 1000) * sizeof *lines);
+  if (!lines || !line || !(lines[line_count++] = json_dumps(line, JSON_COMPACT | JSON_SORT_KEYS))) die("cannot print");
   json_decref(line);
 }
 
@@ -145,8 +146,43 @@ static void print_log_rows(const struct ks_fold *fold) {
   }
 }
 
+static int compare_lines(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+// Folds one topic partition up to its limit; returns its position.
+static int64_t run(struct ks_fold *fold, const struct ks_buf *buf, int64_t limit) {
+  int64_t next = 0;
+  for (size_t at = 0; at < buf->size && (limit < 0 || next < limit);) {
+    const struct ks_packed *record = (const struct ks_packed *)(const void *)(buf->data + at);
+    at += record->size;
+    bool explained = false;
+    for (int k = 0; k < KS_KIND_COUNT; k++) explained |= ks_rulings_explain(fold->rulings, 1u << k, next, record->offset);
+    if (record->offset > next && !explained) exit(7);
+    if (limit >= 0 && record->offset >= limit) return limit;
+    enum ks_fold_result result = ks_fold_apply(fold, record);
+    if (result == KS_FOLD_STOP) exit(6);
+    if (result != KS_FOLD_DONE) die("the fold failed");
+    next = record->offset + 1;
+  }
+  return next;
+}
+
+static void read_upto(const char *text) {
+  char topic[64];
+  int partition;
+  long long offset;
+  if (sscanf(text, "%63[^/]/%d=%lld", topic, &partition, &offset) != 3 || ks_topic_find(ks_bytes_string(topic)) < 0) die("--upto TOPIC/PARTITION=OFFSET");
+  upto[ks_topic_find(ks_bytes_string(topic))][partition] = offset;
+}
+
 int main(int argc, char **argv) {
-  FILE *in = argc > 1 ? fopen(argv[1], "r") : stdin;
+  FILE *in = stdin;
+  memset(upto, -1, sizeof upto);
+  for (int i = 1; i < argc; i++) {
+    if (strcmp(argv[i], "--upto") == 0 && i + 1 < argc)
+      read_upto(argv[++i]);
+    else
+      in = fopen(argv[i], "r");
+  }
   if (!in) die("cannot open the dump");
   int32_t partitions = 1;
   struct ks_scratch scratch = {0};
@@ -168,21 +204,21 @@ int main(int argc, char **argv) {
       if (!fold) die("out of memory");
       ks_fold_enable(fold, ~0u, 0);
       fold->rulings = &rulings[topic][p];
-      const struct ks_buf *buf = &packed[topic][p];
-      for (size_t at = 0; at < buf->size;) {
-        const struct ks_packed *record = (const struct ks_packed *)(const void *)(buf->data + at);
-        enum ks_fold_result result = ks_fold_apply(fold, record);
-        if (result != KS_FOLD_DONE) die(result == KS_FOLD_STOP ? "unknown control record or fold version" : "the fold failed");
-        at += record->size;
-      }
+      int64_t next = run(fold, &packed[topic][p], upto[topic][p]);
       print_rows(fold);
       print_log_rows(fold);
-      print(json_pack("{ss ss si sI}", "t", "position", "topic", ks_topic_name(topic), "partition", p, "next_offset", (json_int_t)next_offset[topic][p]));
+      print(json_pack("{ss ss si sI}", "t", "position", "topic", ks_topic_name(topic), "partition", p, "next_offset", (json_int_t)next));
       ks_fold_free(fold);
       ks_rulings_free(&rulings[topic][p]);
       ks_buf_free(&packed[topic][p]);
     }
   }
+  if (line_count) qsort(lines, line_count, sizeof *lines, compare_lines);
+  for (size_t i = 0; i < line_count; i++) {
+    puts(lines[i]);
+    free(lines[i]);
+  }
+  free(lines);
   ks_scratch_free(&scratch);
   free(line);
   if (in != stdin) fclose(in);
