@@ -17,7 +17,7 @@ static struct ks_rulings rulings[KS_TOPIC_COUNT][PARTITIONS_MAX];
 static int64_t upto[KS_TOPIC_COUNT][PARTITIONS_MAX];
 static char **lines;
 static size_t line_count, line_room;
-static int32_t epoch = 1;
+static int32_t epochs[KS_TOPIC_COUNT][PARTITIONS_MAX];  // of the first genesis; 0: none yet
 
 static void die(const char *what) {
   fprintf(stderr, "fold-tool: %s\n", what);
@@ -56,7 +56,8 @@ static void take(const json_t *line, int32_t partitions, struct ks_scratch *scra
   struct ks_event event;
   if (!ks_event_judge(&record, partitions, scratch, &event)) die("out of memory");
   if (!ks_packed_add(&packed[record.topic][record.partition], &record, &event)) die("out of memory");
-  if (!event.reason && event.act == KS_ACT_CONTROL && event.control == KS_CONTROL_GENESIS) epoch = event.genesis.epoch;
+  if (!event.reason && event.act == KS_ACT_CONTROL && event.control == KS_CONTROL_GENESIS && !epochs[record.topic][record.partition])
+    epochs[record.topic][record.partition] = event.genesis.epoch;
   if (!event.reason && event.act == KS_ACT_CONTROL && event.control == KS_CONTROL_RULING)
     if (!ks_rulings_add(&rulings[record.topic][record.partition], record.offset, &event.ruling)) die("out of memory");
   for (size_t i = 0; i < record.header_count; i++) free((void *)headers[i].value.data);
@@ -200,7 +201,7 @@ int main(int argc, char **argv) {
   }
   for (int topic = 0; topic < KS_TOPIC_COUNT; topic++) {
     for (int32_t p = 0; p < partitions; p++) {
-      struct ks_fold *fold = ks_fold_new(topic, p, epoch, true);
+      struct ks_fold *fold = ks_fold_new(topic, p, epochs[topic][p] ? epochs[topic][p] : 1, true);
       if (!fold) die("out of memory");
       ks_fold_enable(fold, ~0u, 0);
       fold->rulings = &rulings[topic][p];
