@@ -3,7 +3,7 @@ import threading
 
 import psycopg2
 import pytest
-from harness.schema import KINDS, LINEAGE, apply_schema, keeper, run, schema_template  # noqa: F401
+from harness.schema import KINDS, LINEAGE, apply_schema, keeper, run, schema_template, shared_keeper  # noqa: F401
 
 FIRST = LINEAGE[:8]
 # pylint: disable=redefined-outer-name
@@ -218,9 +218,9 @@ def test_a_page_shown_between_an_excluded_event_and_its_ruling_hears_resync_even
 @pytest.mark.parametrize("cursor", ["x", "k1", "k2.00000000.1.0.0", "k1.0000000g.1.0.0", "k1.00000000.0.0.0", "k1.00000000.99999.0.0",
                                     "k1.00000000.1.0.-1", "k1.00000000.1.0.999999999999999", "k1.00000000.1.0.5 ", "k1.00000000.1.0.5\n",
                                     "k1.00000000.1.0.5.", "k1.00000000.1.0.5.6.7", "k1.00000000.1.0.5.99999999999999999999", "k" * 100000])
-def test_what_is_no_cursor_is_an_error_with_a_hint(keeper, cursor):
+def test_what_is_no_cursor_is_an_error_with_a_hint(shared_keeper, cursor):
     with pytest.raises(psycopg2.errors.InvalidParameterValue) as caught:
-        keeper.changes("ann", cursor=cursor)
+        shared_keeper.changes("ann", cursor=cursor)
     assert "changes()" in caught.value.diag.message_hint
     assert len(caught.value.diag.message_primary) < 200
 
@@ -228,9 +228,9 @@ def test_what_is_no_cursor_is_an_error_with_a_hint(keeper, cursor):
 @pytest.mark.parametrize("user, kind, limit", [(None, "contact", 1), ("", "contact", 1), ("u" * 256, "contact", 1), ("ann", None, 1), ("ann", "none", 1),
                                                ("ann", "blob", 1), ("ann", "Contact", 1), ("ann", "contact_0;--", 1), ("ann", "contact", 0),
                                                ("ann", "contact", -1), ("ann", "contact", None)])
-def test_a_question_without_person_kind_or_number_is_an_error_with_a_hint(keeper, user, kind, limit):
+def test_a_question_without_person_kind_or_number_is_an_error_with_a_hint(shared_keeper, user, kind, limit):
     with pytest.raises(psycopg2.errors.InvalidParameterValue) as caught:
-        keeper.changes(user, kind, limit=limit)
+        shared_keeper.changes(user, kind, limit=limit)
     assert caught.value.diag.message_hint
 
 

@@ -6,7 +6,7 @@ import random
 from decimal import Decimal
 
 import pytest
-from harness.schema import keeper, run, schema_template  # noqa: F401
+from harness.schema import keeper, run, schema_template, shared_keeper  # noqa: F401
 
 # pylint: disable=redefined-outer-name
 VIEWS = {"contact": "contact", "calendar": "calendar_event", "note": "note", "task": "task", "photo": "photo", "score": "score"}
@@ -14,14 +14,14 @@ UTC = datetime.timezone.utc
 
 
 @pytest.fixture
-def seen(keeper):
+def seen(shared_keeper):
     """seen(kind, document text): the view's only row as a dict, read as a gateway reads it."""
     offsets = itertools.count(1)
-    reader = keeper.as_role("keepsake_reader")
+    reader = shared_keeper.as_role("keepsake_reader")
     run(reader, "SELECT keepsake.as_user('ann', true); SET timezone = 'UTC'")
 
     def look(kind, doc):
-        keeper.put("ann", kind, "it", next(offsets), doc if isinstance(doc, str) else json.dumps(doc))
+        shared_keeper.put("ann", kind, "it", next(offsets), doc if isinstance(doc, str) else json.dumps(doc))
         with reader.cursor() as cursor:
             cursor.execute(f"SELECT * FROM keepsake.{VIEWS[kind]}")
             assert cursor.rowcount == 1
@@ -76,10 +76,10 @@ def test_a_member_given_twice_reads_as_its_last(seen):
     assert seen("note", '{"title":"one","title":"two"}')["title"] == "two"
 
 
-def test_a_deleted_item_is_not_in_its_view(keeper, seen):
+def test_a_deleted_item_is_not_in_its_view(shared_keeper, seen):
     seen("note", {"title": "t"})
-    keeper.delete("ann", "note", "it", 99)
-    assert keeper.run("SELECT count(*) FROM keepsake.note") == [(0,)]
+    shared_keeper.delete("ann", "note", "it", 99)
+    assert shared_keeper.run("SELECT count(*) FROM keepsake.note") == [(0,)]
 
 
 @pytest.mark.parametrize("number, score, size", [

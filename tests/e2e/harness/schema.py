@@ -1,4 +1,5 @@
 """A database with Keepsake's schema, made from the SQL files alone, for tests of the database itself: no program, no broker."""
+import itertools
 from pathlib import Path
 
 import psycopg2
@@ -9,6 +10,7 @@ from .database import Database
 SQL = Path(__file__).resolve().parents[3] / "sql" / "schema"
 LINEAGE = "3f2a9c10-0000-4000-8000-00000000c0de"
 PARTITIONS = 4
+_numbers = itertools.count(1)
 KINDS = ("contact", "calendar", "note", "task", "photo", "score")
 
 
@@ -104,6 +106,16 @@ def keeper(postgres, database, schema_template):
     found = Keeper(postgres, database.name)
     yield found
     found.close()
+
+
+@pytest.fixture(scope="module")
+def shared_keeper(postgres, schema_template):
+    """One for all tests of a module that leave nothing behind that the others would mind."""
+    found = Keeper(postgres, f"keepsake_shared_{next(_numbers)}")
+    postgres.psql(f'CREATE DATABASE "{found.name}" TEMPLATE "{schema_template}"')
+    yield found
+    found.close()
+    found.drop()
 
 
 def refused(connection, sql, values=None):
