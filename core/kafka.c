@@ -75,7 +75,7 @@ void ks_kafka_close(struct ks_kafka *kafka) {
     if (kafka->topics[i]) rd_kafka_topic_destroy(kafka->topics[i]);
   }
   if (kafka->cluster_id) rd_kafka_mem_free(kafka->reader, kafka->cluster_id);
-  if (kafka->producer) rd_kafka_destroy(kafka->producer);
+  ks_kafka_close_producer(kafka);
   if (kafka->reader) rd_kafka_destroy(kafka->reader);
   free(kafka);
 }

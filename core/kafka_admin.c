@@ -102,6 +102,15 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
   receipt->offset = message->offset;
 }
 
+void ks_kafka_close_producer(struct ks_kafka *kafka) {
+  for (int t = 0; t < KS_TOPIC_COUNT; t++) {
+    if (kafka->producer_topics[t]) rd_kafka_topic_destroy(kafka->producer_topics[t]);
+    kafka->producer_topics[t] = NULL;
+  }
+  if (kafka->producer) rd_kafka_destroy(kafka->producer);
+  kafka->producer = NULL;
+}
+
 static bool open_producer(struct ks_kafka *kafka, struct ks_error *err) {
   char text[256];
   if (kafka->producer) return true;
@@ -111,9 +120,15 @@ static bool open_producer(struct ks_kafka *kafka, struct ks_error *err) {
   rd_kafka_conf_set_error_cb(conf, ks_kafka_on_trouble);
   rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
   kafka->producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
-  if (kafka->producer) return true;
-  rd_kafka_conf_destroy(conf);
-  return ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_USAGE, "cannot set up the kafka client: %s", text);
+  if (!kafka->producer) {
+    rd_kafka_conf_destroy(conf);
+    return ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_USAGE, "cannot set up the kafka client: %s", text);
+  }
+  // Topics that are known beforehand are published to at once; others a second later. What fails here fails again, and is told, at the publish.
+  const struct rd_kafka_metadata *metadata = NULL;
+  for (int t = 0; t < KS_TOPIC_COUNT; t++) kafka->producer_topics[t] = rd_kafka_topic_new(kafka->producer, ks_topic_name((enum ks_topic)t), NULL);
+  if (rd_kafka_metadata(kafka->producer, 0, NULL, &metadata, 5000) == RD_KAFKA_RESP_ERR_NO_ERROR) rd_kafka_metadata_destroy(metadata);
+  return true;
 }
 
 static rd_kafka_headers_t *make_headers(const char *type, const char *id, const char *source) {
@@ -129,8 +144,7 @@ static rd_kafka_headers_t *make_headers(const char *type, const char *id, const 
 static void drop_producer(struct ks_kafka *kafka) {
   rd_kafka_purge(kafka->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
   rd_kafka_flush(kafka->producer, 1000);
-  rd_kafka_destroy(kafka->producer);
-  kafka->producer = NULL;
+  ks_kafka_close_producer(kafka);
 }
 
 bool ks_kafka_publish(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, struct ks_bytes key, const char *type, const char *id,

@@ -18,7 +18,7 @@ struct ks_kafka {
   const struct ks_kafka_config *config;
   rd_kafka_t *reader;    // a consumer without a group: metadata, admin requests and single reads
   rd_kafka_t *producer;  // NULL until the first publish
-  rd_kafka_topic_t *topics[KS_TOPIC_COUNT];
+  rd_kafka_topic_t *topics[KS_TOPIC_COUNT], *producer_topics[KS_TOPIC_COUNT];
   char *cluster_id;
   rd_kafka_message_t *message;  // of the last ks_kafka_read
   struct ks_header headers[KS_HEADERS_MAX + 8];
@@ -33,6 +33,8 @@ void ks_kafka_log_trouble(int code, const char *reason);
 const char *ks_kafka_place(char text[64], enum ks_topic topic, int32_t partition);
 // The error with which an unreachable Kafka ends a program: exit 8, with what librdkafka said last.
 bool ks_kafka_unreachable(struct ks_error *err, const struct ks_kafka_config *config, const struct ks_kafka_trouble *trouble);
+// Frees the producer, if there is one; the next publish makes another.
+void ks_kafka_close_producer(struct ks_kafka *kafka);
 // Takes what librdkafka has for the callbacks.
 void ks_kafka_poll_trouble(struct ks_kafka *kafka);
 
