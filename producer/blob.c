@@ -10,7 +10,7 @@
 
 #include "publisher_internal.h"
 
-enum { HEX_SIZE = 64 };
+enum { HEX_SIZE = 64, STOP_LOOK_MS = 200 };
 
 static const int64_t PHOTO_BYTES_MAX = (int64_t)KS_CHUNKS_MAX * KS_DATA_BYTES_MAX;
 
@@ -67,9 +67,14 @@ static enum ks_answer publish_chunk(struct photo *photo, int32_t chunk, const vo
       .size_bytes = photo->facts.size_bytes,
   };
   struct ks_submission submission = {.event = &event, .tag = chunk, .on_receipt = photo->on_receipt, .context = photo->context};
-  int64_t left_ms = photo->until_ms < 0 ? -1 : photo->until_ms - ks_clock_monotonic_ms();
-  int timeout_ms = left_ms < 0 && photo->until_ms >= 0 ? 0 : left_ms > INT32_MAX ? INT32_MAX : (int)left_ms;
-  return ks_publisher_submit(photo->publisher, &submission, timeout_ms, photo->problem);
+  while (true) {
+    int64_t left_ms = photo->until_ms < 0 ? INT32_MAX : photo->until_ms - ks_clock_monotonic_ms();
+    if (left_ms < 0) left_ms = 0;
+    bool (*must_stop)(void) = photo->publisher->must_stop;
+    int64_t slice_ms = must_stop ? STOP_LOOK_MS : INT32_MAX;
+    enum ks_answer answer = ks_publisher_submit(photo->publisher, &submission, (int)(left_ms < slice_ms ? left_ms : slice_ms), photo->problem);
+    if (answer != KS_ANSWER_FULL || left_ms == 0 || (must_stop && must_stop())) return answer;
+  }
 }
 
 enum ks_answer ks_publish_photo(struct ks_publisher *publisher, const char *user, const char *source, const void *data, size_t data_bytes, int timeout_ms,

@@ -107,7 +107,7 @@ struct ks_change {
 enum ks_outcome {
   KS_OUTCOME_ACKNOWLEDGED = 0,  // all in-sync replicas have it
   KS_OUTCOME_FAILED,            // Kafka refuses it for good: `problem` says why
-  KS_OUTCOME_UNKNOWN            // the publisher was closed first: it may or may not be in the log
+  KS_OUTCOME_UNKNOWN            // the publisher was closed first, or can do no more: it may or may not be in the log
 };
 
 // Where an event stands in the log. Lives until the callback returns; in ks_publish_wait `id` is the caller's own string.

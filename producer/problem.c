@@ -35,6 +35,12 @@ void ks_problem_from_error(struct ks_problem *problem, const struct ks_error *er
   ks_problem_set(problem, code, transient, err->hint, "%s", err->message);
 }
 
+void ks_problem_to_error(const struct ks_problem *problem, struct ks_error *err) {
+  bool log = strncmp(problem->code, "log-", 4) == 0;
+  ks_error_set(err, problem->transient ? KS_ERROR_TRANSIENT : KS_ERROR_PERMANENT, log ? KS_EXIT_REFUSED : KS_EXIT_FAILED, "%s", problem->text);
+  if (problem->hint[0]) ks_error_hint(err, "%s", problem->hint);
+}
+
 static const char OURS[] = "/keepsake/";
 
 bool ks_publisher_refuses(const struct ks_event *event, bool allow_unsequenced, struct ks_problem *problem) {

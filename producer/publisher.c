@@ -44,6 +44,7 @@ static struct ks_publisher *publisher_new(const struct ks_publisher_setup *setup
   publisher->allow_unsequenced = setup->allow_unsequenced;
   publisher->ordered = setup->ordered;
   publisher->told_epoch = setup->epoch > 0;
+  publisher->must_stop = setup->must_stop;
   publisher->on_rest = setup->on_rest;
   publisher->rest_context = setup->rest_context;
   publisher->ready_first = publisher->ready_last = -1;

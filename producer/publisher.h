@@ -17,6 +17,7 @@ struct ks_publisher_setup {
   bool allow_unsequenced;
   bool ordered;                         // receipts come in the order of taking, whatever the users; what waits for its turn counts as held
   int32_t epoch, partitions;            // epoch above 0: the log's, and Kafka is not asked for its genesis (the mock cluster has none)
+  bool (*must_stop)(void);              // may be NULL; asked while a photograph's chunks wait for room: true gives up (KS_ANSWER_FULL)
   void (*on_rest)(void *context);       // may be NULL; called on the publisher's thread after each run of receipts, when it is about to wait
   void *rest_context;
 };
@@ -52,5 +53,7 @@ bool ks_publisher_refuses(const struct ks_event *event, bool allow_unsequenced, 
 void ks_problem_set(struct ks_problem *problem, const char *code, bool transient, const char *hint, const char *format, ...) __attribute__((format(printf, 5, 6)));
 void ks_problem_from_event(struct ks_problem *problem, const struct ks_event *event);
 void ks_problem_from_error(struct ks_problem *problem, const struct ks_error *err);
+// An error for the program that ends because of the problem.
+void ks_problem_to_error(const struct ks_problem *problem, struct ks_error *err);
 
 #endif

@@ -62,6 +62,7 @@ struct ks_publisher {
   struct ks_kafka_config kafka;
   size_t memory_bytes;
   bool allow_unsequenced, ordered, told_epoch;
+  bool (*must_stop)(void);
   void (*on_rest)(void *context);
   void *rest_context;
   struct ks_genesis genesis;

@@ -204,11 +204,8 @@ void ks_outgoing_finish(struct ks_publisher *publisher, struct ks_outgoing *even
   if (event->state != KS_OUTGOING_WAITING) publisher->lanes[event->lane].unacknowledged[event->flow]--;
   event->state = KS_OUTGOING_DONE;
   ks_lane_ready(publisher, event->lane);
-  if (event->code) {
-    publisher->stats.failed++;
-  } else {
-    publisher->stats.acknowledged++;
-  }
+  if (!event->code) publisher->stats.acknowledged++;
+  if (ks_code_is_lasting(event->code)) publisher->stats.failed++;
   if (publisher->ordered) return;
   event->link = NULL;
   *publisher->finished_end = event;

@@ -42,16 +42,27 @@ static void call_back(struct ks_publisher *publisher, const struct ks_outgoing *
   event->on_receipt(&result.receipt, event->context);
 }
 
-static void describe(const struct ks_publisher *publisher, const struct ks_outgoing *event, struct ks_problem *problem) {
-  if (publisher->broken && !ks_code_is_lasting(event->code)) {
+// Why an event was not acknowledged, and whether it certainly is not in the log.
+static enum ks_outcome describe(const struct ks_publisher *publisher, const struct ks_outgoing *event, struct ks_problem *problem) {
+  if (!ks_code_is_lasting(event->code)) {
     *problem = publisher->problem;
-    return;
+    return KS_OUTCOME_UNKNOWN;
   }
   struct ks_error err;
   char what[160];
   snprintf(what, sizeof what, "kafka refuses the event on %s/%d", ks_topic_name((enum ks_topic)event->topic), (int)event->partition);
   ks_kafka_error(&err, event->code, what);
   ks_problem_set(problem, rd_kafka_err2name(event->code), false, err.hint, "%s", err.message);
+  return KS_OUTCOME_FAILED;
+}
+
+static void give_receipt(struct ks_publisher *publisher, const struct ks_outgoing *event) {
+  if (!event->code) {
+    call_back(publisher, event, KS_OUTCOME_ACKNOWLEDGED, NULL);
+  } else {
+    struct ks_problem problem;
+    call_back(publisher, event, describe(publisher, event, &problem), &problem);
+  }
 }
 
 // Calls back for all that is done; true when there was any.
@@ -63,11 +74,7 @@ static bool give_receipts(struct ks_publisher *publisher) {
     pthread_mutex_unlock(&publisher->lock);
     if (!list) break;
     any = true;
-    for (struct ks_outgoing *event = list; event; event = event->link) {
-      struct ks_problem problem;
-      if (event->code) describe(publisher, event, &problem);
-      call_back(publisher, event, event->code ? KS_OUTCOME_FAILED : KS_OUTCOME_ACKNOWLEDGED, event->code ? &problem : NULL);
-    }
+    for (struct ks_outgoing *event = list; event; event = event->link) give_receipt(publisher, event);
     pthread_mutex_lock(&publisher->lock);
     while (list) {
       struct ks_outgoing *rest = list->link;
@@ -202,9 +209,7 @@ static void finish(struct ks_publisher *publisher) {
                  "the publisher was closed before the log acknowledged the event; it may or may not be in the log");
   for (struct ks_outgoing *event = publisher->first; event; event = event->next) {
     if (event->state == KS_OUTGOING_DONE) {  // done, but behind one that is not: only where receipts are ordered
-      struct ks_problem failed;
-      if (event->code) describe(publisher, event, &failed);
-      call_back(publisher, event, event->code ? KS_OUTCOME_FAILED : KS_OUTCOME_ACKNOWLEDGED, event->code ? &failed : NULL);
+      give_receipt(publisher, event);
     } else {
       call_back(publisher, event, KS_OUTCOME_UNKNOWN, &problem);
     }
