@@ -121,7 +121,7 @@ def found_type(found: list[str]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=None, help="random if it is not given; printed in any case")
-    parser.add_argument("--events", type=int, default=320_000)
+    parser.add_argument("--events", type=int, default=250_000)
     parser.add_argument("--history", type=int, default=2500, help="events of one history")
     parser.add_argument("--stops", type=int, default=300, help="short histories that end at a record which stops every program")
     parser.add_argument("--minimum", type=int, default=1000, help="how often each rule must have decided")
@@ -139,11 +139,12 @@ def main() -> int:
     while comparison.events < options.events and comparison.differing <= options.reports:
         comparison.history(seed + number, min(options.history, options.events))
         number += 1
-    for _ in range(options.stops):
+    for _ in range(options.stops if comparison.differing <= options.reports else 0):
         comparison.history(seed + number, 8, stop=True)
         number += 1
-    comparison.print_rules()
-    few = comparison.missed()
+    if not comparison.differing:
+        comparison.print_rules()
+    few = [] if comparison.differing else comparison.missed()
     for rule in few:
         print(f"too few: {rule}: {comparison.rules[rule]}")
     print(f"seed {seed}: {comparison.histories} histories, {comparison.events} events, {comparison.differing} with differences, "

@@ -137,5 +137,8 @@ class Controls:
             del part[member]
         else:
             part[member] = rng.choice((None, True, "", "\u0001", [], {}, -1, 2 ** 48, 0.5, "x" * 256, "6F0C1C3E-7d0a-4d7b-9d3c-0a1b2c3d4e5f"))
+        if kind == "fold.v1" and body.get("version") == 2 ** 48:
+            return None  # a version, though not ours: everything would stop here
         if json.dumps(body) != json.dumps(right):
             self.publish(topic, partition, kind, body)
+        return None

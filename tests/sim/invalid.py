@@ -209,8 +209,8 @@ BREAKERS = (
     (key_missing, "any", 2), (key_invalid, "any", 2), (wrong_partition, "any", 3), (headers_too_many, "any", 2),
     (headers_too_large, "any", 2.6), (attribute_duplicate, "any", 2), (content_type_invalid, "item", 2),
     (envelope_invalid, "item", 3), (specversion_invalid, "any", 2), (type_missing, "any", 2), (type_unknown, "any", 2),
-    (wrong_topic, "any", 2), (id_invalid, "any", 3), (source_invalid, "any", 3), (subject_invalid, "any", 3),
+    (wrong_topic, "any", 2.4), (id_invalid, "any", 3), (source_invalid, "any", 3), (subject_invalid, "any", 3),
     (sequence_invalid, "any", 3), (baserev_invalid, "any", 3), (partitionkey_mismatch, "any", 3),
-    (chunk_invalid, "chunk", 3), (data_base64, "item", 2), (data_missing, "put", 1), (data_missing, "chunk", 1),
+    (chunk_invalid, "chunk", 3), (data_base64, "item", 2.5), (data_missing, "put", 1), (data_missing, "chunk", 1),
     (data_too_large, "put", 2.3), (data_too_large, "delete", 0.1), (json_fault, "put", 23), (json_fault, "delete", 3),
     (data_not_object, "put", 2), (data_not_empty, "delete", 2))

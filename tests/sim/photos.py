@@ -20,7 +20,7 @@ class Photos:
         rng = self.rng
         photo = rng.choice(PHOTOS)
         chunks = min(len(photo), rng.choice((1, 1, 2, 2, 3, 3, 5)))
-        if len(photo) >= 256 and rng.random() < 0.002:
+        if len(photo) >= 256 and rng.random() < 0.0005:
             chunks = 256
         cuts = [0] + sorted(rng.sample(range(1, len(photo)), chunks - 1)) + [len(photo)]
         parts = [photo[begin:end] for begin, end in zip(cuts, cuts[1:])]
