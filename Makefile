@@ -59,7 +59,7 @@ PRODUCER = $(call objects,$(sort $(wildcard producer/*.c)))
 PROGRAMS = $(PRODUCER) $(call objects,$(sort $(wildcard consumer/*.c archiver/*.c restorer/*.c operator/*.c)))
 CLI = $(call objects,$(sort $(wildcard cli/*.c)))
 # The library is what the producer's command is not; of core the linker takes what that needs.
-LIBRARY = $(filter-out %_command.o,$(PRODUCER))
+LIBRARY = $(filter-out %_command.o $(BUILD)/obj/producer/produce_%.o,$(PRODUCER))
 
 TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
 TOOLS = $(patsubst tests/support/%_tool.c,$(BUILD)/tests/%-tool,$(sort $(wildcard tests/support/*_tool.c)))
@@ -68,7 +68,7 @@ FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzers/%,$(sort $(wildcard tests/f
 EMBEDDED = $(sort $(wildcard sql/schema/*.sql sql/query/*.sql))
 
 LIBRARY_SO = $(BUILD)/libkeepsake.so.$(SOVERSION)
-LIBRARY_FILES = $(if $(LIBRARY),$(LIBRARY_SO) $(BUILD)/libkeepsake.a $(BUILD)/libkeepsake.pc)
+LIBRARY_FILES = $(if $(LIBRARY),$(LIBRARY_SO) $(BUILD)/libkeepsake.a $(BUILD)/keepsake.pc)
 
 .PHONY: all help deps check check-unit check-e2e check-asan check-tsan check-warnings check-fuzz fuzzers check-layering check-docs docs demo install clean coverage tests FORCE
 .DELETE_ON_ERROR:
@@ -149,11 +149,9 @@ $(BUILD)/libkeepsake.a: $(LIBRARY) $(BUILD)/core.a producer/libkeepsake.map
 	$(call say,ar    $@)
 	$(Q)$(AR) rcs $@ $(BUILD)/obj/libkeepsake.o
 
-$(BUILD)/libkeepsake.pc: Makefile
+$(BUILD)/keepsake.pc: producer/keepsake.pc.in Makefile
 	@mkdir -p $(@D)
-	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' 'Name: libkeepsake' \
-	  'Description: Publishes changes of handsets to the Keepsake log' 'Version: $(VERSION)' 'Libs: -L$${libdir} -lkeepsake' \
-	  'Libs.private: -lrdkafka -ljansson -lcrypto -pthread' 'Cflags: -I$${includedir}' > $@
+	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
 
 install: all docs/keepsake.1
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
@@ -166,7 +164,7 @@ ifneq ($(LIBRARY),)
 	ln -sf libkeepsake.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libkeepsake.so
 	install -m 644 $(BUILD)/libkeepsake.a $(DESTDIR)$(PREFIX)/lib/
 	install -m 644 producer/keepsake.h $(DESTDIR)$(PREFIX)/include/
-	sed 's|^prefix=.*|prefix=$(PREFIX)|' $(BUILD)/libkeepsake.pc > $(DESTDIR)$(PREFIX)/lib/pkgconfig/libkeepsake.pc
+	sed 's|^prefix=.*|prefix=$(PREFIX)|' $(BUILD)/keepsake.pc > $(DESTDIR)$(PREFIX)/lib/pkgconfig/keepsake.pc
 endif
 
 # --- documentation from the tables ------------------------------------------------------------------------------------------------
