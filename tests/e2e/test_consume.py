@@ -1,0 +1,213 @@
+"""The consumer on a real broker and a real PostgreSQL: whatever happens to it, the rows are the oracle's."""
+import random
+
+import psycopg2
+import pytest
+from harness import wait_for
+from harness.histories import assert_same, history, oracle_of, rows_of
+
+FAST = ("--session-timeout", "6s", "--backoff-max", "500ms")
+
+
+def query(database, sql, *args):
+    with psycopg2.connect(database.conninfo) as connection, connection.cursor() as cursor:
+        cursor.execute(sql, args)
+        return cursor.fetchall() if cursor.description else cursor.rowcount
+
+
+def change(number, user="anna", kind="contact", act="put", item=None, source="/handsets/a", doc=None, **more):
+    headers = [("ce_specversion", b"1.0"), ("ce_id", b"e%d" % number), ("ce_source", source.encode()), ("ce_type", f"keepsake.{kind}.{act}.v1".encode()),
+               ("ce_subject", (item or f"i{number}").encode()), ("ce_sequence", b"%020d" % number)]
+    headers += [(f"ce_{name}", str(value).encode()) for name, value in more.items()]
+    return {"key": user, "headers": headers, "value": (doc or '{"n":%d}' % number) if act == "put" else None}
+
+
+def set_up(keepsake, log, seed, events):
+    """A log with a random history, and its empty database."""
+    partitions, records = history(seed, events)
+    keepsake("init", "--partitions", partitions)
+    log.publish(records)
+    return records
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_consumed_log_gives_the_rows_of_the_oracle(keepsake, log, database, seed):
+    set_up(keepsake, log, seed, 3000)
+    keepsake("consume", "--until-caught-up", "--dead-letter-limit", "off", "--batch-events", "700")
+    assert_same(rows_of(database), oracle_of(log))
+
+
+def test_consuming_twice_changes_nothing(keepsake, log, database):
+    set_up(keepsake, log, 11, 1500)
+    keepsake("consume", "--until-caught-up", "--dead-letter-limit", "off")
+    before = rows_of(database)
+    keepsake("consume", "--until-caught-up", "--dead-letter-limit", "off")
+    assert_same(rows_of(database), before)
+
+
+def test_a_repeat_published_by_two_gateways_counts_once(keepsake, log, database):
+    """Promise 2: a sequenced event that a gateway published twice counts once."""
+    keepsake("init", "--partitions", "2")
+    events = [change(n, user=user) for user in ("anna", "bert") for n in range(1, 200)]
+    log.publish(events)
+    log.publish(events)
+    keepsake("consume", "--until-caught-up")
+    assert_same(rows_of(database), oracle_of(log))
+    assert query(database, "SELECT sum(applied), sum(repeat), sum(dead) FROM keepsake.position") == [(398, 398, 0)]
+
+
+def test_kill_9_at_random_moments_leaves_the_rows_of_the_oracle(keepsake, log, database):
+    """Promise 2: exactly-once effect, whatever was killed."""
+    set_up(keepsake, log, 21, 4000)
+    rng = random.Random(21)
+    killed = 0
+    for _ in range(12):
+        before = query(database, "SELECT sum(next_offset) FROM keepsake.position")[0][0]
+        daemon = keepsake.daemon("consume", "--dead-letter-limit", "off", "--batch-events", rng.choice((20, 60, 150)), "--batch-ms", "5", *FAST)
+        wanted = rng.randrange(0, 400)
+        wait_for(lambda: not daemon.running() or query(database, "SELECT sum(next_offset) FROM keepsake.position")[0][0] > before + wanted
+                 or query(database, "SELECT bool_and(next_offset > 0) FROM keepsake.position")[0][0], 60, "some progress")
+        assert daemon.running(), daemon
+        daemon.kill9()
+        killed += 1
+    assert killed == 12
+    keepsake("consume", "--until-caught-up", "--dead-letter-limit", "off", *FAST)
+    assert_same(rows_of(database), oracle_of(log))
+
+
+def test_one_event_that_postgresql_refuses_stops_its_stream_alone(keepsake, log, database):
+    keepsake("init", "--partitions", "1")
+    query(database, "ALTER TABLE keepsake.item_contact_0 ADD CONSTRAINT poison CHECK (item_id <> 'i57')")
+    log.publish([change(n, kind=kind) for n in range(1, 101) for kind in ("contact", "note")])
+    run = keepsake("consume", "--until-caught-up", check=3)
+    assert "stream stopped" in run.stderr and "offset=113" in run.stderr, run
+    state, reason, position = query(database, "SELECT state, reason, next_offset FROM keepsake.position WHERE kind = 'contact' AND topic = 'keepsake.changes'")[0]
+    assert state == "stopped" and "offset 113" in reason and position == 113
+    assert query(database, "SELECT count(*) FROM keepsake.item WHERE kind = 'contact'") == [(56,)]
+    assert query(database, "SELECT count(*) FROM keepsake.item WHERE kind = 'note'") == [(100,)]
+    query(database, "ALTER TABLE keepsake.item_contact_0 DROP CONSTRAINT poison")
+    keepsake("consume", "--until-caught-up", "--resume", "keepsake.changes/0")
+    assert_same(rows_of(database), oracle_of(log))
+
+
+def test_over_the_dead_letter_limit_a_partition_stops_and_the_others_go_on(keepsake, log, database):
+    keepsake("init", "--partitions", "2")
+    good = [{**change(n, user=user), "partition": partition} for n in range(1, 301) for user, partition in (("anna", None), ("bert", None))]
+    sick = log.publish([change(1, user="anna")])[0][1]
+    log.publish([{**change(n, user="anna"), "value": "no json"} for n in range(2, 400)])
+    log.publish(good[2:])
+    well = 1 - sick
+    users = {partition for _, partition, _ in log.publish([change(1000, user=u) for u in ("anna", "bert", "carl", "dora")])}
+    assert users == {0, 1}
+    run = keepsake("consume", "--until-caught-up", check=3)
+    assert "dead-letter-limit" in run.stderr, run
+    states = dict(query(database, "SELECT partition, string_agg(DISTINCT state::text, ',') FROM keepsake.position WHERE topic = 'keepsake.changes' GROUP BY 1"))
+    assert states == {sick: "stopped", well: "live"}
+    assert query(database, "SELECT count(*) FROM keepsake.dead_letter") == [(100,)]
+    keepsake("consume", "--until-caught-up", check=3)  # it stays stopped
+    keepsake("consume", "--until-caught-up", "--resume", f"keepsake.changes/{sick}", "--dead-letter-limit", "off")
+    assert_same(rows_of(database), oracle_of(log))
+    keepsake("consume", "--until-caught-up", "--resume", f"changes/{sick}", check=6)
+
+
+def test_a_stopped_process_that_wakes_after_another_took_over_writes_nothing(keepsake, log, database):
+    """A zombie: SIGSTOP past the session timeout, another consumer takes over, SIGCONT."""
+    keepsake("init", "--partitions", "2")
+    log.publish([change(n, user=user) for n in range(1, 50) for user in ("anna", "bert", "carl")])
+    zombie = keepsake.daemon("consume", *FAST)
+    wait_for(lambda: query(database, "SELECT sum(applied) FROM keepsake.position")[0][0] == 147, 60, "the first events applied")
+    zombie.sigstop()
+    log.publish([change(n, user=user) for n in range(50, 100) for user in ("anna", "bert", "carl")])
+    other = keepsake.daemon("consume", *FAST)
+    wait_for(lambda: query(database, "SELECT sum(applied) FROM keepsake.position")[0][0] == 297, 60, lambda: f"the other took over: {other}")
+    generations = query(database, "SELECT topic, partition, kind, generation FROM keepsake.position ORDER BY 1, 2, 3")
+    zombie.sigcont()
+    log.publish([change(n, user=user) for n in range(100, 150) for user in ("anna", "bert", "carl")])
+    wait_for(lambda: query(database, "SELECT sum(applied) FROM keepsake.position")[0][0] == 447, 60, "all applied")
+    assert generations
+    assert zombie.running() and other.running()
+    for daemon in (zombie, other):
+        daemon.term()
+        daemon.wait(0)
+    assert_same(rows_of(database), oracle_of(log))
+
+
+def test_two_consumers_and_a_third_that_comes_and_goes_share_the_work(keepsake, log, database):
+    partitions, records = history(31, 6000)
+    keepsake("init", "--partitions", partitions)
+    first, second = keepsake.daemon("consume", "--dead-letter-limit", "off", *FAST), keepsake.daemon("consume", "--dead-letter-limit", "off", *FAST)
+    third = None
+    for at in range(0, len(records), 600):
+        log.publish(records[at:at + 600])
+        if third is None:
+            third = keepsake.daemon("consume", "--dead-letter-limit", "off", *FAST)
+            third.wait_log("partitions assigned|joining", 30)
+        else:
+            third.term()
+            third.wait(0)
+            third = None
+    keepsake("consume", "--until-caught-up", "--dead-letter-limit", "off", *FAST, timeout=120)
+    assert first.running() and second.running()
+    assert_same(rows_of(database), oracle_of(log))
+
+
+def test_a_consumer_that_is_asked_to_stop_ends_with_0_and_goes_on_where_it_was(keepsake, log, database):
+    set_up(keepsake, log, 41, 2000)
+    for _ in range(4):
+        daemon = keepsake.daemon("consume", "--dead-letter-limit", "off", "--batch-events", "50", *FAST)
+        daemon.wait_log("partitions assigned")
+        daemon.term()
+        daemon.wait(0)
+    keepsake("consume", "--until-caught-up", "--dead-letter-limit", "off")
+    assert_same(rows_of(database), oracle_of(log))
+
+
+def test_postgresql_that_stops_and_starts_again_costs_nothing(keepsake_for, broker, log, postgres_private):
+    from harness import Database
+    database = Database(postgres_private, "keepsake")
+    keepsake = keepsake_for(broker, database)
+    partitions, records = history(51, 3000)
+    keepsake("init", "--partitions", partitions)
+    daemon = keepsake.daemon("consume", "--dead-letter-limit", "off", *FAST, "--leave-after", "2s")
+    log.publish(records[:1000])
+    wait_for(lambda: query(database, "SELECT sum(applied) FROM keepsake.position")[0][0] > 0, 60, "work has begun")
+    postgres_private.kill9()
+    log.publish(records[1000:2000])
+    daemon.wait_log("waiting for postgresql|waiting to take", 60)
+    daemon.wait_log("leaving the group", 60)
+    postgres_private.start()
+    daemon.wait_log("joining the group", 60)
+    log.publish(records[2000:])
+    expected = oracle_of(log)
+    wait_for(lambda: rows_of(database) == expected, 60, lambda: f"the oracle's rows: {daemon}")
+    assert "dead letter" not in daemon.log
+    daemon.term()
+    daemon.wait(0)
+
+
+def test_a_broker_that_stops_and_starts_again_costs_nothing(keepsake_for, broker_private, database):
+    from harness import Log
+    log = Log(broker_private.bootstrap)
+    keepsake = keepsake_for(broker_private, database)
+    partitions, records = history(61, 2000)
+    keepsake("init", "--partitions", partitions)
+    daemon = keepsake.daemon("consume", "--dead-letter-limit", "off", *FAST)
+    log.publish(records[:1000])
+    wait_for(lambda: query(database, "SELECT sum(applied) FROM keepsake.position")[0][0] > 0, 60, "work has begun")
+    broker_private.kill9()
+    broker_private.start()
+    Log(broker_private.bootstrap).publish(records[1000:])
+    expected = oracle_of(Log(broker_private.bootstrap))
+    wait_for(lambda: rows_of(database) == expected, 90, lambda: f"the oracle's rows: {daemon}")
+
+
+def test_a_gap_in_the_log_stops_its_partition_and_names_what_is_missing(keepsake, log, database):
+    """Promise 4: a transactional producer leaves a control record, that is a gap."""
+    keepsake("init", "--partitions", "1")
+    log.publish([change(1), change(2)])
+    log.transaction([{**change(3), "partition": 0}])
+    log.publish([change(4)])
+    run = keepsake("consume", "--until-caught-up", check=3)
+    assert "offsets 4 to 4 of the log are missing" in run.stderr, run
+    assert query(database, "SELECT max(next_offset) FROM keepsake.position WHERE topic = 'keepsake.changes'") == [(4,)]
+    assert query(database, "SELECT count(*) FROM keepsake.item") == [(3,)]
