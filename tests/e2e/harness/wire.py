@@ -198,7 +198,8 @@ def group_members(address, name):
     answer = request(address, 15, 0, _array([_text(name)]))
 
     def data():
-        answer.at += answer.take("i")
+        size = answer.take("i")  # before the addition reads where we are
+        answer.at += max(size, 0)
 
     def member():
         identity = answer.text()
