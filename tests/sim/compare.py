@@ -121,7 +121,7 @@ def found_type(found: list[str]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=None, help="random if it is not given; printed in any case")
-    parser.add_argument("--events", type=int, default=250_000)
+    parser.add_argument("--events", type=int, default=265_000)
     parser.add_argument("--history", type=int, default=2500, help="events of one history")
     parser.add_argument("--stops", type=int, default=300, help="short histories that end at a record which stops every program")
     parser.add_argument("--minimum", type=int, default=1000, help="how often each rule must have decided")

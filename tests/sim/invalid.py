@@ -145,7 +145,8 @@ def source_invalid(rng, spec):
 def subject_invalid(rng, spec):
     bad = BAD_NAMES
     if spec.act == "chunk":
-        right = spec.attributes["subject"]
+        right = spec.attributes.get("subject") or b"00"
+        right = right.text if isinstance(right, Raw) else right
         bad = (right.upper() + b"F", right[1:], b"", right.replace(right[:1], b"g"), right + b"0")
     spoil(rng, spec, "subject", bad)
 

@@ -16,7 +16,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 from changes import Changes  # noqa: E402
 from control import Controls  # noqa: E402
 from invalid import BREAKERS  # noqa: E402
-from oracle.dump import BLOBS, CHANGES, KINDS, Record, write_dump  # noqa: E402
+from oracle.dump import KINDS, Record, write_dump  # noqa: E402
 from oracle.fold import Stream  # noqa: E402
 from oracle.murmur2 import partition_of  # noqa: E402
 from photos import Photos  # noqa: E402
