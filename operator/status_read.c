@@ -1,0 +1,151 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "../core/clock.h"
+#include "../core/sql.h"
+#include "../core/stop.h"
+#include "status.h"
+
+enum { SAMPLE_MS = 1000, KAFKA_TIMEOUT_MS = 5000 };
+
+static bool is_standing(const struct ks_stream *s) { return s->state == KS_STATE_LIVE || s->state == KS_STATE_STOPPED; }
+
+static void place_streams(struct ks_status *status) {
+  for (int t = 0; t < KS_TOPIC_COUNT; t++) {
+    for (int32_t p = 0; p < status->partitions; p++) status->places[t][p].position = -1;
+  }
+  for (int i = 0; i < status->streams.count; i++) {
+    const struct ks_stream *s = &status->streams.list[i];
+    if (s->partition >= status->partitions || !is_standing(s)) continue;
+    struct ks_status_place *place = &status->places[s->topic][s->partition];
+    if (place->position < 0 || s->next_offset < place->position) place->position = s->next_offset;
+  }
+}
+
+static int64_t applied(const struct ks_streams *streams) {
+  int64_t sum = 0;
+  for (int i = 0; i < streams->count; i++) {
+    const struct ks_fold_counts *c = &streams->list[i].counts;
+    sum += c->applied + c->repeat + c->superseded + c->conflict + c->dead + c->erased + c->control;
+  }
+  return sum;
+}
+
+static bool read_ends(struct ks_status *status, struct ks_kafka *kafka, int64_t *sum) {
+  *sum = 0;
+  for (int t = 0; t < KS_TOPIC_COUNT; t++) {
+    for (int32_t p = 0; p < status->partitions; p++) {
+      int64_t low;
+      if (!ks_kafka_watermarks(kafka, (enum ks_topic)t, p, &low, &status->places[t][p].end, &status->log_error)) return false;
+      *sum += status->places[t][p].end;
+    }
+  }
+  return true;
+}
+
+static bool make_places(struct ks_status *status, struct ks_error *err) {
+  for (int t = 0; t < KS_TOPIC_COUNT; t++) {
+    status->places[t] = calloc((size_t)status->partitions + 1, sizeof *status->places[t]);
+    if (!status->places[t]) return ks_error_memory(err);
+    for (int32_t p = 0; p < status->partitions; p++) status->places[t][p] = (struct ks_status_place){-1, -1};
+  }
+  return true;
+}
+
+static bool read_streams(struct ks_status *status, struct ks_store *store) {
+  ks_streams_free(&status->streams);
+  return ks_store_streams(store, -1, -1, false, &status->streams, &status->database_error);
+}
+
+static bool read_lists(struct ks_status *status, struct ks_store *store) {
+  return ks_store_query(store, ks_sql_query("status_dead_letters"), 0, NULL, &status->dead_letters, &status->database_error) &&
+         ks_store_query(store, ks_sql_query("status_sources"), 1, (const char *const[]){"10"}, &status->sources, &status->database_error) &&
+         ks_store_query(store, ks_sql_query("status_restores"), 0, NULL, &status->restores, &status->database_error);
+}
+
+static bool read_lineage(struct ks_status *status, struct ks_store *store) {
+  bool found = false;
+  if (!ks_store_lineage(store, &status->lineage, &found, &status->database_error)) return false;
+  if (found) return true;
+  ks_error_set(&status->database_error, KS_ERROR_CONFIG, KS_EXIT_REFUSED, "the database belongs to no log yet");
+  return ks_error_hint(&status->database_error, "Run keepsake init.");
+}
+
+// Two looks a second apart give the rates.
+static bool sample(struct ks_status *status, struct ks_store *store, struct ks_kafka *kafka, struct ks_error *err) {
+  int64_t ends = 0, ends_then = 0, applied_then = status->has_database ? applied(&status->streams) : 0;
+  status->has_log = status->has_log && read_ends(status, kafka, &ends_then);
+  int64_t then_ms = ks_clock_monotonic_ms();
+  if (!status->has_log && !status->has_database) return true;
+  if (ks_stop_wait(SAMPLE_MS)) return ks_stop_error(err);
+  double seconds = (double)(ks_clock_monotonic_ms() - then_ms) / 1000.0;
+  status->has_log = status->has_log && read_ends(status, kafka, &ends);
+  status->has_database = status->has_database && read_streams(status, store);
+  if (status->has_log) status->published_per_s = (double)(ends - ends_then) / seconds;
+  if (status->has_database) status->applied_per_s = (double)(applied(&status->streams) - applied_then) / seconds;
+  return true;
+}
+
+static void sum_lag(struct ks_status *status) {
+  place_streams(status);
+  status->lag = -1;
+  if (!status->has_log || !status->has_database) return;
+  status->lag = 0;
+  for (int t = 0; t < KS_TOPIC_COUNT; t++) {
+    for (int32_t p = 0; p < status->partitions; p++) {
+      const struct ks_status_place *place = &status->places[t][p];
+      int64_t from = place->position < 0 ? 0 : place->position;
+      if (place->end > from) status->lag += place->end - from;
+    }
+  }
+}
+
+bool ks_status_read(struct ks_status *status, const struct ks_options *options, struct ks_error *err) {
+  struct ks_kafka_config config;
+  struct ks_kafka *kafka = NULL;
+  *status = (struct ks_status){.lag = -1, .applied_per_s = -1, .published_per_s = -1};
+  struct ks_store *store = ks_store_open(ks_options_string(options, KS_OPT_DATABASE), "status", KS_STORE_OPERATOR, &status->database_error);
+  status->has_database = store && read_lineage(status, store) && read_streams(status, store) && read_lists(status, store);
+  if (ks_kafka_config_read(options, &config, &status->log_error)) kafka = ks_kafka_open(&config, KAFKA_TIMEOUT_MS, &status->log_error);
+  status->has_log = kafka != NULL;
+  status->partitions = status->lineage.partitions;
+  if (kafka && status->partitions == 0) status->has_log = ks_kafka_partitions(kafka, KS_TOPIC_CHANGES, &status->partitions, &status->log_error);
+  if (kafka && status->has_log && status->partitions == 0) {
+    ks_error_set(&status->log_error, KS_ERROR_PERMANENT, KS_EXIT_REFUSED, "there are no topics");
+    ks_error_hint(&status->log_error, "Run keepsake init.");
+    status->has_log = false;
+  }
+  bool ok = make_places(status, err) && sample(status, store, kafka, err);
+  if (ok) sum_lag(status);
+  ks_kafka_close(kafka);
+  ks_store_close(store);
+  return ok;
+}
+
+void ks_status_free(struct ks_status *status) {
+  ks_streams_free(&status->streams);
+  for (int t = 0; t < KS_TOPIC_COUNT; t++) free(status->places[t]);
+  ks_rows_free(&status->dead_letters);
+  ks_rows_free(&status->sources);
+  ks_rows_free(&status->restores);
+}
+
+const char *ks_status_next(char text[200], const struct ks_stream *stream) {
+  if (strncmp(stream->reason, "dead-letter-limit", 17) == 0) {
+    snprintf(text, 200, "mend the sources below, then: keepsake consume --resume %s/%d", ks_topic_name(stream->topic), (int)stream->partition);
+  } else if (strncmp(stream->reason, "gap", 3) == 0) {
+    snprintf(text, 200, "keepsake doctor, then docs/operations.md, \"a gap in the log\"");
+  } else if (strncmp(stream->reason, "refused-by-postgresql", 21) == 0) {
+    snprintf(text, 200, "a defect of keepsake's: docs/operations.md, \"refused by PostgreSQL\"; then keepsake consume --resume %s/%d", ks_topic_name(stream->topic),
+             (int)stream->partition);
+  } else {
+    snprintf(text, 200, "docs/operations.md; when mended: keepsake consume --resume %s/%d", ks_topic_name(stream->topic), (int)stream->partition);
+  }
+  return text;
+}
+
+int64_t ks_status_seconds_left(const struct ks_status *status) {
+  double gain = status->applied_per_s - status->published_per_s;
+  if (status->lag <= 0) return status->lag;
+  return status->applied_per_s > 0 && gain > 0 ? (int64_t)((double)status->lag / gain) + 1 : -1;
+}
