@@ -9,8 +9,6 @@
 #include "../core/kafka_conf.h"
 #include "../core/log.h"
 
-enum { HEADERS_ROOM = 1024 };
-
 struct ks_group {
   rd_kafka_t *client;
   rd_kafka_message_t *message;  // the last one handed out
@@ -19,7 +17,7 @@ struct ks_group {
   int count;
   bool closing;
   char instance_id[256];
-  struct ks_header headers[HEADERS_ROOM];
+  struct ks_kafka_headers headers;
 };
 
 static int topic_of(const char *name) { return ks_topic_find(ks_bytes_string(name)); }
@@ -155,7 +153,9 @@ enum ks_group_event ks_group_poll(struct ks_group *group, int timeout_ms, struct
     return event == KS_GROUP_NOTHING ? take_rebalance(group) : event;
   }
   group->message = message;
-  return ks_kafka_record(message, group->headers, HEADERS_ROOM, record) ? KS_GROUP_RECORD : KS_GROUP_NOTHING;
+  bool ours;
+  if (!ks_kafka_record(message, &group->headers, record, &ours, err)) return KS_GROUP_FAILED;
+  return ours ? KS_GROUP_RECORD : KS_GROUP_NOTHING;
 }
 
 const struct ks_place *ks_group_list(const struct ks_group *group, int *count) {
@@ -192,6 +192,7 @@ static void *close_all(void *opaque) {
   rd_kafka_consumer_close(group->client);
   rd_kafka_destroy(group->client);
   free(group->list);
+  free(group->headers.list);
   free(group);
   return NULL;
 }

@@ -77,6 +77,7 @@ void ks_kafka_close(struct ks_kafka *kafka) {
   if (kafka->cluster_id) rd_kafka_mem_free(kafka->reader, kafka->cluster_id);
   ks_kafka_close_producer(kafka);
   if (kafka->reader) rd_kafka_destroy(kafka->reader);
+  free(kafka->headers.list);
   free(kafka);
 }
 

@@ -23,8 +23,14 @@ rd_kafka_conf_t *ks_kafka_conf_make(const struct ks_kafka_config *config, enum k
 // Turns a librdkafka error into ours: transient or permanent, exit 8 where Kafka cannot be reached.
 bool ks_kafka_error(struct ks_error *err, rd_kafka_resp_err_t code, const char *what);
 
-// Fills a record from a message; headers go to `headers` (room for KS_HEADERS_MAX + 1 at least; *record->header_count counts all,
-// capped at max, so that the verdict sees too many). False: the message is on no topic of ours. Borrowed from the message.
-bool ks_kafka_record(const rd_kafka_message_t *message, struct ks_header *headers, size_t max, struct ks_record *record);
+// Where the headers of one message are put, all of them, however many: they are part of the record hash. Zero-initialize; free the list with free().
+struct ks_kafka_headers {
+  struct ks_header *list;
+  size_t room;
+};
+
+// Fills a record from a message; it is borrowed from the message and from `headers`, which the next call fills anew. *ours false: the message is on no topic of
+// ours. False: out of memory.
+bool ks_kafka_record(const rd_kafka_message_t *message, struct ks_kafka_headers *headers, struct ks_record *record, bool *ours, struct ks_error *err);
 
 #endif

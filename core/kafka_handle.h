@@ -21,7 +21,7 @@ struct ks_kafka {
   rd_kafka_topic_t *topics[KS_TOPIC_COUNT], *producer_topics[KS_TOPIC_COUNT];
   char *cluster_id;
   rd_kafka_message_t *message;  // of the last ks_kafka_read
-  struct ks_header headers[KS_HEADERS_MAX + 8];
+  struct ks_kafka_headers headers;
   struct ks_kafka_trouble trouble;
 };
 

@@ -7,29 +7,27 @@
 #include "kafka_handle.h"
 #include "stop.h"
 
-bool ks_kafka_record(const rd_kafka_message_t *message, struct ks_header *headers, size_t max, struct ks_record *record) {
-  const char *name = rd_kafka_topic_name(message->rkt);
-  int topic = ks_topic_find(ks_bytes_string(name));
-  if (topic < 0) return false;
-  record->topic = (enum ks_topic)topic;
-  record->partition = message->partition;
-  record->offset = message->offset;
-  record->time_ms = rd_kafka_message_timestamp(message, NULL);
-  record->key = (struct ks_bytes){message->key, message->key_len};
-  record->value = (struct ks_bytes){message->payload, message->len};
-  record->headers = headers;
-  record->header_count = 0;
+bool ks_kafka_record(const rd_kafka_message_t *message, struct ks_kafka_headers *headers, struct ks_record *record, bool *ours, struct ks_error *err) {
+  int topic = ks_topic_find(ks_bytes_string(rd_kafka_topic_name(message->rkt)));
+  if (!(*ours = topic >= 0)) return true;
+  *record = (struct ks_record){.topic = (enum ks_topic)topic, .partition = message->partition, .offset = message->offset, .time_ms = rd_kafka_message_timestamp(message, NULL),
+                               .key = {message->key, message->key_len}, .value = {message->payload, message->len}};
   rd_kafka_headers_t *list = NULL;
   if (rd_kafka_message_headers(message, &list) != RD_KAFKA_RESP_ERR_NO_ERROR) return true;  // none
-  const char *header;
-  const void *value;
-  size_t size, n = 0;
-  while (n < max && rd_kafka_header_get_all(list, n, &header, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    headers[n].name = ks_bytes_string(header);
-    headers[n].value = (struct ks_bytes){value, value ? size : 0};
-    n++;
+  size_t count = rd_kafka_header_cnt(list);
+  if (count > headers->room) {
+    struct ks_header *bigger = realloc(headers->list, count * sizeof *bigger);
+    if (!bigger) return ks_error_memory(err);
+    headers->list = bigger;
+    headers->room = count;
   }
-  record->header_count = n;
+  const char *name;
+  const void *value;
+  size_t size;
+  for (size_t n = 0; n < count && rd_kafka_header_get_all(list, n, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR; n++)
+    headers->list[n] = (struct ks_header){ks_bytes_string(name), {value, value ? size : 0}};
+  record->headers = headers->list;
+  record->header_count = count;
   return true;
 }
 
@@ -85,8 +83,8 @@ bool ks_kafka_read(struct ks_kafka *kafka, enum ks_topic topic, int32_t partitio
   rd_kafka_consume_stop(kafka->topics[topic], partition);
   if (!ok || !*found) return ok;
   *found = kafka->message->offset == offset;
-  if (*found) ks_kafka_record(kafka->message, kafka->headers, sizeof kafka->headers / sizeof *kafka->headers, record);
-  return true;
+  bool ours;
+  return !*found || ks_kafka_record(kafka->message, &kafka->headers, record, &ours, err);
 }
 
 bool ks_kafka_genesis(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, struct ks_genesis *genesis, bool *found, struct ks_error *err) {
@@ -104,7 +102,9 @@ bool ks_kafka_genesis(struct ks_kafka *kafka, enum ks_topic topic, int32_t parti
     struct ks_event event;
     ok = take(kafka, topic, partition, &more, err);
     if (!ok || !more) break;
-    if (!ks_kafka_record(kafka->message, kafka->headers, sizeof kafka->headers / sizeof *kafka->headers, &record)) continue;
+    bool ours;
+    ok = ks_kafka_record(kafka->message, &kafka->headers, &record, &ours, err);
+    if (!ok || !ours) continue;
     ok = ks_event_judge(&record, partitions, &scratch, &event) || ks_error_memory(err);
     if (!ok || event.reason != KS_REASON_NONE || event.act != KS_ACT_CONTROL || event.control != KS_CONTROL_GENESIS) continue;
     *genesis = event.genesis;

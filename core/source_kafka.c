@@ -39,7 +39,7 @@ struct log_source {
   int *index[KS_TOPIC_COUNT];  // partition -> part, -1
   int32_t index_size[KS_TOPIC_COUNT];
   rd_kafka_message_t *message;
-  struct ks_header headers[KS_HEADERS_MAX + 8];
+  struct ks_kafka_headers headers;
   struct ks_kafka_trouble trouble;
   int64_t last_message_ms, last_suspect_ms, down_since_ms;
   int nudged;           // the part whose leader was asked last
@@ -128,7 +128,7 @@ static void drop_message(struct log_source *source) {
 // A gap that reaches to the end of the range: nothing but the end is left to give.
 static enum ks_next gap_to_end(struct log_source *source, struct part *part, struct ks_record *record, int64_t *missing_from) {
   *missing_from = part->next;
-  *record = (struct ks_record){.topic = part->range.topic, .partition = part->range.partition, .offset = part->range.to, .headers = source->headers};
+  *record = (struct ks_record){.topic = part->range.topic, .partition = part->range.partition, .offset = part->range.to, .headers = source->headers.list};
   part->next = part->range.to;
   finish(source, part);
   return KS_NEXT_GAP;
@@ -258,14 +258,15 @@ static enum ks_next on_event(struct log_source *source, struct part *part, struc
 }
 
 // KS_NEXT_WAIT: it is below what is wanted, go on.
-static enum ks_next on_message(struct log_source *source, struct part *part, struct ks_record *record, int64_t *missing_from) {
+static enum ks_next on_message(struct log_source *source, struct part *part, struct ks_record *record, int64_t *missing_from, struct ks_error *err) {
   int64_t offset = source->message->offset;
   if (offset < part->next) {
     drop_message(source);  // a batch begins before the offset that was asked for
     return KS_NEXT_WAIT;
   }
   if (offset >= part->range.to) return gap_to_end(source, part, record, missing_from);
-  ks_kafka_record(source->message, source->headers, sizeof source->headers / sizeof *source->headers, record);
+  bool ours;
+  if (!ks_kafka_record(source->message, &source->headers, record, &ours, err)) return KS_NEXT_FAILED;
   bool gap = offset > part->next;
   *missing_from = part->next;
   part->next = offset + 1;
@@ -295,7 +296,8 @@ static enum ks_next log_next(struct ks_source *base, int timeout_ms, struct ks_r
     enum ks_next next;
     if (source->message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
       source->fresh = true;
-      next = on_message(source, part, record, missing_from);
+      next = on_message(source, part, record, missing_from, e);
+      source->failed = next == KS_NEXT_FAILED;
       if (next != KS_NEXT_WAIT) return next;
     } else {
       next = on_event(source, part, record, missing_from, e);
@@ -342,6 +344,7 @@ static void log_close(struct ks_source *base) {
   if (source->rk) rd_kafka_destroy(source->rk);
   for (int i = 0; i < KS_TOPIC_COUNT; i++) free(source->index[i]);
   free(source->parts);
+  free(source->headers.list);
   free(source);
 }
 
