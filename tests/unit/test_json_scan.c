@@ -203,7 +203,8 @@ START_TEST(integers_have_no_sign_fraction_or_exponent) {
 END_TEST
 
 START_TEST(utf8_is_what_the_unicode_standard_says) {
-  // Every code point, and every pair of bytes, against the definition.
+  // Every code point, and every pair of bytes, against the definition. (Counted: an assertion for each would take seconds.)
+  int bad = 0;
   for (uint32_t code = 0; code < 0x110000; code++) {
     char bytes[4] = {0};
     size_t size = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
@@ -211,15 +212,17 @@ START_TEST(utf8_is_what_the_unicode_standard_says) {
     for (size_t i = size - 1, rest = code; i > 0; i--, rest >>= 6) bytes[i] = (char)(0x80 | (rest & 0x3f));
     bytes[0] = (char)(lead[size] | code >> 6 * (size - 1));
     bool surrogate = code >= 0xd800 && code < 0xe000;
-    ck_assert_uint_eq(ks_utf8_length(bytes, bytes + size), surrogate ? 0 : size);
-    if (size > 1) ck_assert_uint_eq(ks_utf8_length(bytes, bytes + size - 1), 0);
+    bad += ks_utf8_length(bytes, bytes + size) != (surrogate ? 0 : size);
+    if (size > 1) bad += ks_utf8_length(bytes, bytes + size - 1) != 0;
   }
+  ck_assert_int_eq(bad, 0);
   for (unsigned pair = 0; pair < 0x10000; pair++) {
     char bytes[2] = {(char)(pair >> 8), (char)pair};
     unsigned first = pair >> 8, second = pair & 0xff;
     size_t expected = first < 0x80 ? 1 : first >= 0xc2 && first < 0xe0 && second >= 0x80 && second < 0xc0 ? 2 : 0;
-    ck_assert_uint_eq(ks_utf8_length(bytes, bytes + 2), expected);
+    bad += ks_utf8_length(bytes, bytes + 2) != expected;
   }
+  ck_assert_int_eq(bad, 0);
 }
 END_TEST
 
