@@ -45,6 +45,13 @@ static bool meet_gap(struct ks_consumer *c, struct ks_lane *lane, const struct k
   return true;
 }
 
+// The partition's end lies beyond what was expected next: offsets are missing there (a transaction's marker, say), and no record after them shows it.
+static bool meet_end(struct ks_consumer *c, const struct ks_record *end, struct ks_error *err) {
+  struct ks_lane *lane = end->partition < c->lineage.partitions ? c->lanes[end->topic][end->partition] : NULL;
+  if (!lane || lane->ended || lane->start < 0 || end->offset <= lane->expected) return true;
+  return meet_gap(c, lane, end, err);
+}
+
 // A ruling is about to be folded: what it excludes must be known, and a stream that stands stopped there goes on.
 static bool meet_ruling(struct ks_consumer *c, struct ks_lane *lane, struct ks_event *event, struct ks_error *err) {
   if (event->ruling.accept_gap) return true;
@@ -137,6 +144,8 @@ static bool handle(struct ks_consumer *c, enum ks_group_event event, const struc
   switch (event) {
     case KS_GROUP_RECORD:
       return take_record(c, record, err);
+    case KS_GROUP_END:
+      return meet_end(c, record, err);
     case KS_GROUP_ASSIGNED:
       return ks_assignment_take(c, err);
     case KS_GROUP_REVOKED:

@@ -96,7 +96,6 @@ struct ks_group *ks_group_open(const struct ks_kafka_config *config, const struc
 static enum ks_group_event sort_error(struct ks_group *group, const rd_kafka_message_t *message, struct ks_error *err) {
   const char *topic = message->rkt ? rd_kafka_topic_name(message->rkt) : "";
   switch (message->err) {
-    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
     case RD_KAFKA_RESP_ERR__TRANSPORT:
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
     case RD_KAFKA_RESP_ERR__RESOLVE:
@@ -147,6 +146,11 @@ enum ks_group_event ks_group_poll(struct ks_group *group, int timeout_ms, struct
   rd_kafka_message_t *message = rd_kafka_consumer_poll(group->client, timeout_ms);
   if (!message) return take_rebalance(group);
   enum ks_group_event event = KS_GROUP_RECORD;
+  if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && topic_of(rd_kafka_topic_name(message->rkt)) >= 0) {
+    *record = (struct ks_record){.topic = topic_of(rd_kafka_topic_name(message->rkt)), .partition = message->partition, .offset = message->offset};
+    rd_kafka_message_destroy(message);
+    return KS_GROUP_END;
+  }
   if (message->err) {
     event = sort_error(group, message, err);
     rd_kafka_message_destroy(message);

@@ -16,6 +16,7 @@ struct ks_group_options {
 enum ks_group_event {
   KS_GROUP_NOTHING,   // nothing within the time given
   KS_GROUP_RECORD,    // *record is one of an assigned partition; it lives until the next call
+  KS_GROUP_END,       // *record's topic, partition and offset: the partition has been read to this end, whatever offsets were missing below it
   KS_GROUP_ASSIGNED,  // ks_group_list names what is ours now: answer with ks_group_start
   KS_GROUP_REVOKED,   // all that was ours is to be given back: answer with ks_group_release
   KS_GROUP_LOST,      // as REVOKED, but it is somebody else's already

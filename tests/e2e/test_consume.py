@@ -206,8 +206,18 @@ def test_a_gap_in_the_log_stops_its_partition_and_names_what_is_missing(keepsake
     keepsake("init", "--partitions", "1")
     log.publish([change(1), change(2)])
     log.transaction([{**change(3), "partition": 0}])
+    wait_for(lambda: log.watermarks("keepsake.changes", 0) == (0, 5), 30, "the transaction's marker")
     log.publish([change(4)])
     run = keepsake("consume", "--until-caught-up", check=3)
     assert "offsets 4 to 4 of the log are missing" in run.stderr, run
     assert query(database, "SELECT max(next_offset) FROM keepsake.position WHERE topic = 'keepsake.changes'") == [(4,)]
     assert query(database, "SELECT count(*) FROM keepsake.item") == [(3,)]
+
+
+def test_a_gap_at_the_end_of_the_log_is_not_waited_for_in_silence(keepsake, log, database):
+    keepsake("init", "--partitions", "1")
+    log.transaction([{**change(1), "partition": 0}])
+    wait_for(lambda: log.watermarks("keepsake.changes", 0) == (0, 3), 30, "the transaction's marker")
+    run = keepsake("consume", "--until-caught-up", check=3)
+    assert "offsets 2 to 2 of the log are missing" in run.stderr, run
+    assert query(database, "SELECT count(*) FROM keepsake.item") == [(1,)]
