@@ -40,6 +40,7 @@ struct produce {
   // Publisher's thread; the main thread reads them when that has ended.
   int64_t acknowledged, failed, unknown;
   int64_t first_unknown;           // tag; -1: none
+  struct ks_problem broken;        // why the publisher could do no more; code "" as long as it can
 };
 
 static const char *file_name(const struct produce *produce, int file) { return strcmp(produce->files[file], "-") == 0 ? "standard input" : produce->files[file]; }
@@ -84,6 +85,11 @@ static void refuse(struct produce *produce, struct ks_bytes line, const struct k
 
 // --- the publisher's thread -------------------------------------------------------------------------------------------------------
 
+// An event without a fate was closed upon, or else the publisher has come to its end.
+static void note_broken(struct produce *produce, const struct ks_problem *problem) {
+  if (strcmp(problem->code, "unacknowledged") != 0) produce->broken = *problem;
+}
+
 static void on_receipt(const struct ks_receipt *receipt, void *context) {
   struct produce *produce = context;
   const struct ks_result *result = (const struct ks_result *)receipt;
@@ -99,6 +105,7 @@ static void on_receipt(const struct ks_receipt *receipt, void *context) {
       break;
     case KS_OUTCOME_UNKNOWN:
       produce->unknown++;
+      note_broken(produce, receipt->problem);
       if (produce->first_unknown < 0) produce->first_unknown = result->tag;
       ks_log(KS_LOG_WARNING, "unacknowledged", "id", receipt->id, "file", file_name(produce, tag_file(result->tag)), "line", KS_LOG_INT(tag_line(result->tag)), NULL);
       break;
@@ -116,6 +123,7 @@ static void on_chunk_receipt(const struct ks_receipt *receipt, void *context) {
     ks_log(KS_LOG_WARNING, "chunk refused", "id", receipt->id, "reason", receipt->problem->code, "text", receipt->problem->text, NULL);
   } else {
     produce->unknown++;
+    note_broken(produce, receipt->problem);
     ks_log(KS_LOG_WARNING, "unacknowledged", "id", receipt->id, NULL);
   }
 }
@@ -255,6 +263,7 @@ static bool publish_photos(struct produce *produce, const char *user, struct ks_
     if (answer == KS_ANSWER_FULL && must_end(produce)) return false;
     if (answer == KS_ANSWER_REFUSED) {
       produce->refused++;
+      produce->lines++;
       ks_log(KS_LOG_WARNING, "file refused", "file", path, "reason", problem.code, "text", problem.text, NULL);
       continue;
     }
@@ -372,6 +381,8 @@ static enum ks_exit outcome(const struct produce *produce, struct ks_error *err)
     ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_FAILED, "refused lines could not be written to %s: %s", ks_options_string(produce->options, KS_OPT_REJECTS),
                  strerror(produce->rejects_errno));
     say_where(produce, err);
+  } else if (err->kind == KS_ERROR_NONE && produce->broken.code[0]) {
+    ks_problem_to_error(&produce->broken, err);
   } else if (err->kind != KS_ERROR_NONE) {
     if (!err->hint[0]) say_where(produce, err);
   } else if (produce->stopped) {

@@ -85,6 +85,9 @@ struct ks_publisher {
   bool sending;        // there is a producer that takes events
   bool must_renew;
   rd_kafka_resp_err_t renew_code;  // why
+  // Kafka refuses whole batches. When it does, all that is unacknowledged is sent again with one event a batch: then only the bad one is refused.
+  bool alone;          // the producer makes batches of one event
+  int64_t alone_up_to; // the last event for whose sake it does
   bool broken;         // no event can be sent any more; `problem` says why
   struct ks_problem problem;
   bool closing;
@@ -121,7 +124,9 @@ enum ks_sent ks_producer_send(struct ks_publisher *publisher, struct ks_outgoing
 // Under the lock: takes what librdkafka returned since the last time.
 void ks_producer_settle(struct ks_publisher *publisher);
 void ks_outgoing_finish(struct ks_publisher *publisher, struct ks_outgoing *event);
+// Kafka will refuse it again; and of those, that it may mean another event of the same batch.
 bool ks_code_is_lasting(rd_kafka_resp_err_t code);
+bool ks_code_blames_batch(rd_kafka_resp_err_t code);
 
 // Makes the publisher's thread look around at once; under the lock.
 void ks_publisher_nudge(struct ks_publisher *publisher);

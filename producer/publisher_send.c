@@ -28,6 +28,7 @@ bool ks_producer_make(struct ks_publisher *publisher, struct ks_error *err) {
   rd_kafka_conf_t *conf = ks_kafka_conf_make(&publisher->kafka, KS_KAFKA_PUBLISH, err);
   if (!conf) return false;
   rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+  if (publisher->alone) rd_kafka_conf_set(conf, "batch.num.messages", "1", text, sizeof text);
   producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
   if (!producer) {
     rd_kafka_conf_destroy(conf);
@@ -223,6 +224,20 @@ static bool stands_where_expected(struct ks_publisher *publisher, const struct k
   return true;
 }
 
+bool ks_code_blames_batch(rd_kafka_resp_err_t code) {
+  switch (code) {
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
+    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+    case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
+    case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+      return true;
+    default:
+      return false;
+  }
+}
+
 void ks_producer_settle(struct ks_publisher *publisher) {
   struct ks_outgoing *event = publisher->returned;
   publisher->returned = NULL;
@@ -233,7 +248,7 @@ void ks_producer_settle(struct ks_publisher *publisher) {
     if (acknowledged && stands_where_expected(publisher, event)) {
       ks_backoff_reset(&publisher->backoff);
       ks_outgoing_finish(publisher, event);
-    } else if (ks_code_is_lasting(event->code)) {
+    } else if (ks_code_is_lasting(event->code) && (publisher->alone || !ks_code_blames_batch(event->code))) {
       ks_outgoing_finish(publisher, event);
     } else {
       // Not acknowledged, though it may be in the log. Events behind it may be on their way: so all are taken back and sent again in order.

@@ -6,7 +6,7 @@
 #include "../core/log.h"
 #include "publisher_internal.h"
 
-enum { POLL_MS = 200, DRAIN_POLL_MS = 50, CLOSE_DRAIN_MS = 2000, RENEW_FIRST_MS = 50, RENEW_MAX_MS = 10000, READ_LOG_MS = 3000, DESTROY_MS = 5000 };
+enum { POLL_MS = 200, DRAIN_POLL_MS = 50, CLOSE_DRAIN_MS = 2000, RENEW_FIRST_MS = 50, RENEW_MAX_MS = 10000, READ_LOG_MS = 3000, COME_HOME_MS = 2000, DESTROY_MS = 5000 };
 
 // Takes from the front what is done: in order of taking, or as it came.
 static struct ks_outgoing *collect(struct ks_publisher *publisher) {
@@ -175,10 +175,14 @@ static void renew(struct ks_publisher *publisher) {
   struct ks_error err;
   pthread_mutex_lock(&publisher->lock);
   publisher->sending = false;
-  rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(publisher->producer, NULL, 0), why = fatal ? fatal : publisher->renew_code;
   publisher->must_renew = true;
+  rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(publisher->producer, NULL, 0), why = fatal ? fatal : publisher->renew_code;
+  if (ks_code_blames_batch(why)) {
+    publisher->alone = true;
+    publisher->alone_up_to = publisher->stats.taken;
+  }
   pthread_mutex_unlock(&publisher->lock);
-  ks_log(KS_LOG_WARNING, "making a new kafka producer", "because", rd_kafka_err2name(why), NULL);
+  if (why) ks_log(KS_LOG_WARNING, "making a new kafka producer", "because", rd_kafka_err2name(why), NULL);
   bool lasting = is_lasting_fatal(publisher, &err);
   if (!drain(publisher, -1)) return;
   ks_producer_destroy(publisher, DESTROY_MS);
@@ -193,6 +197,23 @@ static void renew(struct ks_publisher *publisher) {
   publisher->send_again = publisher->first;
   ks_queue_pump(publisher);
   pthread_mutex_unlock(&publisher->lock);
+}
+
+// Back to batches when the events that were sent alone have their receipts: what is on its way is let come home first.
+static void leave_alone(struct ks_publisher *publisher) {
+  pthread_mutex_lock(&publisher->lock);
+  bool leave = publisher->alone && !publisher->must_renew && (!publisher->first || publisher->first->number > publisher->alone_up_to);
+  if (leave) {
+    publisher->alone = false;
+    publisher->sending = false;
+    publisher->renew_code = RD_KAFKA_RESP_ERR_NO_ERROR;
+  }
+  pthread_mutex_unlock(&publisher->lock);
+  if (!leave) return;
+  for (int64_t until_ms = ks_clock_monotonic_ms() + COME_HOME_MS; rd_kafka_outq_len(publisher->producer) > 0 && ks_clock_monotonic_ms() < until_ms;) {
+    poll_once(publisher, DRAIN_POLL_MS);
+  }
+  renew(publisher);
 }
 
 // The end: what can be acknowledged within moments is; the rest gets its receipt, and is left for ks_publisher_close to name.
@@ -236,6 +257,7 @@ void *ks_publisher_main(void *argument) {
       renewing = rd_kafka_fatal_error(publisher->producer, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR;
     }
     if (renewing) renew(publisher);
+    if (publisher->producer) leave_alone(publisher);
   }
   finish(publisher);
   return NULL;

@@ -228,6 +228,7 @@ static void wait_for_stats(struct ks_publisher *publisher, bool (*fact)(const st
 }
 
 static bool a_second_producer(const struct ks_publisher_stats *stats) { return stats->producers_made >= 2; }
+static bool a_third_producer(const struct ks_publisher_stats *stats) { return stats->producers_made >= 3; }
 static bool some_acknowledged(const struct ks_publisher_stats *stats) { return stats->acknowledged >= 100; }
 
 // --- tests ------------------------------------------------------------------------------------------------------------------------
@@ -432,20 +433,28 @@ START_TEST(ordered_receipts_come_in_the_order_of_taking_across_users) {
 END_TEST
 
 START_TEST(what_the_broker_refuses_for_good_fails_alone) {
-  struct ks_publisher *publisher = open_with((struct ks_publisher_setup){0}, "batch.num.messages=1");
+  struct ks_publisher *publisher = open_plain();
   struct book *book = book_new();
+  struct ks_publisher_stats stats;
   publish_range(publisher, book, 0, 1, 1);
   settle(publisher, book, 1);
-  rd_kafka_mock_push_request_errors(cluster, PRODUCE_REQUEST, 1, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
-  publish_range(publisher, book, 1, 2, 1);
+  // The batch is refused; sent again one by one, the first one is.
+  rd_kafka_mock_push_request_errors(cluster, PRODUCE_REQUEST, 2, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  publish_range(publisher, book, 1, 50, 1);
   ck_assert_int_eq(ks_publisher_flush(publisher, LIMIT_MS, NULL, NULL), 0);
   ck_assert_int_eq(book->failed, 1);
   ck_assert_str_eq(book->code, "MSG_SIZE_TOO_LARGE");
-  publish_range(publisher, book, 2, 50, 1);
-  ck_assert_int_eq(ks_publisher_flush(publisher, LIMIT_MS, NULL, NULL), 0);
   ck_assert_int_eq(book->acknowledged, 49);
+  wait_for_stats(publisher, a_third_producer);
+  publish_range(publisher, book, 50, 100, 1);
+  ck_assert_int_eq(ks_publisher_flush(publisher, LIMIT_MS, NULL, NULL), 0);
+  ck_assert_int_eq(book->acknowledged, 99);
+  ks_publisher_stats(publisher, &stats);
+  ck_assert_int_eq(stats.failed, 1);
+  ck_assert_int_eq(stats.producers_made, 3);  // in batches, one by one, in batches
   struct reading *reading = read_log("keepsake.changes", take);
-  ck_assert_int_eq(reading->count, 49);
+  for (int i = 1; i < reading->count; i++) ck_assert_int_gt(reading->list[i].number, reading->list[i - 1].number);
+  ck_assert_int_eq(reading->count, 99);
   free(reading);
   ck_assert_int_eq(ks_publisher_close(publisher, LIMIT_MS, NULL, NULL), 0);
   free(book);
