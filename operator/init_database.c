@@ -38,9 +38,14 @@ static bool open_store(struct ks_init *init, struct ks_error *err) {
   }
 }
 
+// Asked of the catalog itself: to_regclass would answer from a cache that waiting for the advisory lock does not refresh.
 static bool has_table(struct ks_init *init, const char *table, bool *has, struct ks_error *err) {
   struct ks_rows rows;
-  if (!ks_store_query(init->store, "SELECT to_regclass($1) IS NOT NULL", 1, (const char *const[]){table}, &rows, err)) return false;
+  if (!ks_store_query(init->store,
+                      "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'keepsake' AND c.relname = $1)", 1,
+                      (const char *const[]){table}, &rows, err)) {
+    return false;
+  }
   *has = ks_rows_bool(&rows, 0, 0);
   ks_rows_free(&rows);
   return true;
@@ -54,7 +59,7 @@ bool ks_init_database(struct ks_init *init, struct ks_error *err) {
     ks_init_say(init, "database", name, "would be made", "");
     return true;
   }
-  if (!has_table(init, "keepsake.lineage", &has_lineage, err)) return false;
+  if (!has_table(init, "lineage", &has_lineage, err)) return false;
   return !has_lineage || ks_store_lineage(init->store, &init->known, &init->is_known, err);
 }
 
@@ -65,7 +70,7 @@ static bool last_applied(struct ks_init *init, int *number, struct ks_error *err
   bool has;
   struct ks_rows rows;
   *number = 0;
-  if (!has_table(init, "keepsake.migration", &has, err)) return false;
+  if (!has_table(init, "migration", &has, err)) return false;
   if (!has) return true;
   if (!ks_store_query(init->store, "SELECT coalesce(max(number), 0) FROM keepsake.migration", 0, NULL, &rows, err)) return false;
   *number = (int)ks_rows_int(&rows, 0, 0);
@@ -100,7 +105,7 @@ static bool apply_next(struct ks_init *init, int *applied, bool *more, struct ks
   int first = i;
   for (bool has = false; i < ks_sql_schema_count && !has; i++) {
     if (!ks_store_exec(init->store, ks_sql_schema[i].text, err)) return ks_error_prefix(err, "migration %s", ks_sql_schema[i].name);
-    if (!has_table(init, "keepsake.migration", &has, err)) return false;
+    if (!has_table(init, "migration", &has, err)) return false;
   }
   if (i > first && !record(init, first, i - 1, err)) return false;
   *applied += i - first;
@@ -112,7 +117,7 @@ static bool migrate(struct ks_init *init, struct ks_error *err) {
   char detail[64], name[16];
   int applied = 0;
   bool more = true, has;
-  if (!has_table(init, "keepsake.migration", &has, err)) return false;
+  if (!has_table(init, "migration", &has, err)) return false;
   while (more) {
     if (ks_stop_asked()) return ks_stop_error(err);
     if (apply_next(init, &applied, &more, err)) continue;

@@ -82,12 +82,13 @@ static bool check_count(const struct ks_init *init, enum ks_topic topic, int32_t
 bool ks_init_topics(struct ks_init *init, struct ks_error *err) {
   int32_t have[KS_TOPIC_COUNT];
   bool existed[KS_TOPIC_COUNT];
-  for (int t = 0; t < KS_TOPIC_COUNT; t++) {
+  for (int t = KS_TOPIC_COUNT - 1; t >= 0; t--) {
     if (!ks_kafka_partitions(init->kafka, (enum ks_topic)t, &have[t], err)) return false;
     existed[t] = have[t] > 0;
     // What is there says how many the other one gets, unless the user says so.
     if (existed[t] && init->wanted_partitions == 0) init->partitions = have[t];
   }
+  if (init->is_known && init->wanted_partitions == 0) init->partitions = init->known.partitions;
   for (int t = 0; t < KS_TOPIC_COUNT; t++) {
     if (!existed[t] && !make_topic(init, (enum ks_topic)t, &have[t], err)) return false;
   }
