@@ -10,6 +10,8 @@
 #include "../core/clock.h"
 #include "../core/log.h"
 
+enum { RECORD_MAX = 2 << 20 };  // more than any record the broker takes
+
 struct batch {
   struct ks_buf records;  // packed, one after another
   size_t count;
@@ -121,6 +123,7 @@ static void apply(struct ks_worker *worker, const struct batch *batch) {
 static void *run(void *opaque) {
   struct ks_worker *worker = opaque;
   struct batch batch = {0};
+  if (!ks_buf_reserve(&batch.records, (size_t)worker->options.batch_bytes + RECORD_MAX)) batch.records.size = 0;  // then it grows as needed
   pthread_mutex_lock(&worker->lock);
   while (!worker->stop) {
     int wait_ms;
@@ -155,6 +158,8 @@ struct ks_worker *ks_worker_start(const struct ks_worker_options *options, struc
   worker->options = *options;
   worker->m.dead_letter_limit = options->dead_letter_limit;
   worker->m.partitions = options->partitions;
+  // Once and exactly: growing by doubling would end at twice of what is needed.
+  if (!ks_buf_reserve(&worker->filling.records, (size_t)options->batch_bytes + RECORD_MAX)) return ks_error_memory(err), free(worker), NULL;
   bool ok = true;
   for (int t = 0; t < KS_TOPIC_COUNT; t++) ok = ok && (worker->m.lanes[t] = calloc((size_t)options->partitions + 1, sizeof *worker->m.lanes[t]));
   if (!ok) ks_error_memory(err);

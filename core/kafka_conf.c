@@ -59,6 +59,7 @@ static const struct property DEFAULTS_READ[] = {
 static const struct property DEFAULTS_GROUP[] = {
     {"fetch.wait.max.ms", "50"},
     {"fetch.max.bytes", "4194304"},
+    {"fetch.message.max.bytes", "131072"},  // of each partition; a larger record comes alone. Half the memory of the default 1 MiB
     {"queued.max.messages.kbytes", "32768"},
     {"queued.min.messages", "100000"},
     {NULL, NULL},
