@@ -227,7 +227,7 @@ def main(arguments: list[str]) -> int:
         failed += bool(found)
         for line in found:
             print(f"{case['file']}: {case['name']}: {line}")
-    print(f"{len(cases)} cases, {failed} failed")
+    print(f"{len(cases) - failed} passed, {failed} failed")
     return 1 if failed or not cases else 0
 
 

@@ -149,6 +149,7 @@ def main() -> int:
         print(f"too few: {rule}: {comparison.rules[rule]}")
     print(f"seed {seed}: {comparison.histories} histories, {comparison.events} events, {comparison.differing} with differences, "
           f"{len(few)} rules under their minimum, {time.monotonic() - began:.0f} s")
+    print(f"{comparison.histories - comparison.differing} passed, {comparison.differing + len(few)} failed")
     return 1 if few or comparison.differing or not comparison.histories else 0
 
 
