@@ -235,6 +235,7 @@ static bool connect_all(struct ks_consumer *c, struct ks_error *err) {
 
 enum ks_exit ks_consumer_run(const struct ks_consumer_options *options, struct ks_consumer_result *result, struct ks_error *err) {
   struct ks_consumer c = {.options = options, .result = result};
+  c.talked_ms = ks_clock_monotonic_ms();
   gethostname(c.owner, sizeof c.owner - 1);
   snprintf(c.owner + strlen(c.owner), sizeof c.owner - strlen(c.owner), " process %d", (int)getpid());
   bool ok = connect_all(&c, err) && start(&c, err) && loop(&c, err);
