@@ -29,10 +29,12 @@ void ks_receipts_add(struct ks_receipts *receipts, const struct ks_receipt *rece
 }
 
 static bool wait_writable(struct ks_receipts *receipts) {
-  while (!receipts->given_up) {
+  while (true) {
+    bool last = receipts->given_up;
     struct pollfd wait = {STDOUT_FILENO, POLLOUT, 0};
-    int ready = poll(&wait, 1, WAIT_MS);
+    int ready = poll(&wait, 1, last ? 0 : WAIT_MS);
     if (ready > 0 || (ready < 0 && errno != EINTR)) return true;  // write(2) says what is wrong
+    if (last) break;
   }
   errno = ETIMEDOUT;
   return false;
