@@ -122,30 +122,45 @@ static void renew_for(struct ks_publisher *publisher, rd_kafka_resp_err_t code) 
   publisher->must_renew = true;
 }
 
-static bool add(rd_kafka_headers_t *headers, const char *name, struct ks_bytes value) {
-  return rd_kafka_header_add(headers, name, -1, value.data, (ssize_t)value.size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+// Headers are made by the million: names with their lengths, numbers without printf.
+static bool add(rd_kafka_headers_t *headers, struct ks_bytes name, struct ks_bytes value) {
+  return rd_kafka_header_add(headers, name.data, (ssize_t)name.size, value.data, (ssize_t)value.size) == RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-static bool add_number(rd_kafka_headers_t *headers, const char *name, int width, int64_t number) {
-  char text[24];
-  int size = snprintf(text, sizeof text, "%0*lld", width, (long long)number);
-  return add(headers, name, (struct ks_bytes){text, (size_t)size});
+enum { DIGITS_MAX = 20 };
+
+static bool add_number(rd_kafka_headers_t *headers, struct ks_bytes name, int digits, int64_t number) {
+  char text[DIGITS_MAX];
+  int at = DIGITS_MAX;
+  for (int64_t left = number; left > 0 || DIGITS_MAX - at < digits; left /= 10) text[--at] = (char)('0' + left % 10);
+  return add(headers, name, (struct ks_bytes){text + at, (size_t)(DIGITS_MAX - at)});
+}
+
+static struct ks_bytes type_of(const struct ks_outgoing *event, char text[48]) {
+  static const struct ks_bytes acts[] = {[KS_ACT_PUT] = {".put.v1", 7}, [KS_ACT_DELETE] = {".delete.v1", 10}, [KS_ACT_CHUNK] = {".chunk.v1", 9}};
+  static const char prefix[] = "keepsake.";
+  struct ks_bytes kind = ks_bytes_string(ks_kind_name((enum ks_kind)event->kind)), act = acts[event->act];
+  size_t at = sizeof prefix - 1;
+  memcpy(text, prefix, at);
+  memcpy(text + at, kind.data, kind.size);
+  memcpy(text + at + kind.size, act.data, act.size);
+  return (struct ks_bytes){text, at + kind.size + act.size};
 }
 
 static rd_kafka_headers_t *make_headers(const struct ks_outgoing *event) {
   char type[48];
   bool chunk = event->act == KS_ACT_CHUNK;
-  int type_size = snprintf(type, sizeof type, "keepsake.%s.%s.v1", ks_kind_name((enum ks_kind)event->kind), chunk ? "chunk" : event->act == KS_ACT_PUT ? "put" : "delete");
-  rd_kafka_headers_t *headers = rd_kafka_headers_new(chunk ? 9 : 10);
-  bool ok = headers && add(headers, "ce_specversion", KS_BYTES("1.0")) && add(headers, "ce_id", event->id) && add(headers, "ce_source", event->source) &&
-            add(headers, "ce_type", (struct ks_bytes){type, (size_t)type_size}) && add(headers, "ce_subject", event->item);
-  if (ok && event->time.data) ok = add(headers, "ce_time", event->time);
-  if (ok && event->sequence >= 0) ok = add_number(headers, "ce_sequence", 20, event->sequence);
-  if (ok && event->baserev >= 0) ok = add_number(headers, "ce_baserev", 1, event->baserev);
+  rd_kafka_headers_t *headers = rd_kafka_headers_new(10);
+  bool ok = headers && add(headers, KS_BYTES("ce_specversion"), KS_BYTES("1.0")) && add(headers, KS_BYTES("ce_id"), event->id) &&
+            add(headers, KS_BYTES("ce_source"), event->source) && add(headers, KS_BYTES("ce_type"), type_of(event, type)) && add(headers, KS_BYTES("ce_subject"), event->item);
+  if (ok && event->time.data) ok = add(headers, KS_BYTES("ce_time"), event->time);
+  if (ok && event->sequence >= 0) ok = add_number(headers, KS_BYTES("ce_sequence"), DIGITS_MAX, event->sequence);
+  if (ok && event->baserev >= 0) ok = add_number(headers, KS_BYTES("ce_baserev"), 1, event->baserev);
   if (ok && chunk) {
-    ok = add_number(headers, "ce_chunk", 1, event->chunk) && add_number(headers, "ce_chunks", 1, event->chunks) && add_number(headers, "ce_size", 1, event->photo_bytes);
+    ok = add_number(headers, KS_BYTES("ce_chunk"), 1, event->chunk) && add_number(headers, KS_BYTES("ce_chunks"), 1, event->chunks) &&
+         add_number(headers, KS_BYTES("ce_size"), 1, event->photo_bytes);
   }
-  if (ok) ok = add(headers, "content-type", chunk ? KS_BYTES("application/octet-stream") : KS_BYTES("application/json"));
+  if (ok) ok = add(headers, KS_BYTES("content-type"), chunk ? KS_BYTES("application/octet-stream") : KS_BYTES("application/json"));
   if (ok) return headers;
   if (headers) rd_kafka_headers_destroy(headers);
   return NULL;
