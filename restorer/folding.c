@@ -22,7 +22,8 @@ static void forget_group(struct ks_folding *folding) {
 
 bool ks_folding_begin(struct ks_folding *folding, const struct ks_gather *gather, struct ks_gather_part *part, enum ks_kind kind, size_t bound_bytes, struct ks_spill *lane,
                       int lane_bucket, struct ks_error *err) {
-  *folding = (struct ks_folding){.part = part, .kind = kind, .lane = lane, .lane_bucket = lane_bucket, .fan = gather->fan, .bound_bytes = bound_bytes, .folder = gather->folder};
+  *folding = (struct ks_folding){.part = part, .kind = kind, .lane = lane, .lane_bucket = lane_bucket, .fan = gather->fan, .bound_bytes = bound_bytes, .folder = gather->folder,
+                                 .cut = INT64_MAX};
   folding->fold = ks_fold_new(part->topic, part->partition, part->genesis.epoch, true);
   if (!folding->fold) return ks_error_memory(err);
   ks_fold_enable(folding->fold, 1u << kind, 0);
@@ -67,6 +68,7 @@ static enum ks_fold_result apply_elsewhere(struct ks_fold *fold, const struct ks
 
 static bool apply(struct ks_folding *folding, const struct ks_packed *record, int bucket, int subbucket, struct ks_error *err) {
   bool everywhere;
+  if (record->offset >= folding->cut && (record->reason || record->act != KS_ACT_ERASE)) return true;
   uint64_t hash = ks_gather_hash(record, folding->kind, &everywhere);
   bool own = !everywhere || (ks_gather_bucket(hash, folding->fan) == bucket && (subbucket < 0 || ks_gather_subbucket(hash, folding->split_fan) == subbucket));
   switch (own ? ks_fold_apply(folding->fold, record) : apply_elsewhere(folding->fold, record)) {

@@ -10,6 +10,7 @@
 struct ks_lane_head { uint32_t size, unused; uint64_t hash; };
 
 struct ks_folding {
+  int64_t cut;                    // may be set after begin: of the records at or above, only erasures are applied (nobody is shown what was erased since)
   struct ks_fold *fold;           // the group's results, valid until the next one
   struct ks_spill_data rows;      // the second lane's additions of the group
   struct ks_fold_counts counts;   // of all groups so far

@@ -122,9 +122,7 @@ static bool take_record(struct reader *reader, struct ks_gather_part *part, cons
   bool erase = !event.reason && event.act == KS_ACT_ERASE, kept = false;
   for (int k = 0; k < KS_KIND_COUNT; k++) {
     if (part->upto[k] == 0 || (!erase && k != (int)event.stream)) continue;
-    bool late = record->offset >= part->upto[k];
-    if (late && !(erase && gather->keep_late_erasures)) continue;
-    part->late_erasures += late;
+    if (record->offset >= part->upto[k]) continue;
     if (!keep_in_stream(reader, part, k, record, &event, err)) return false;
     kept = true;
   }

@@ -31,7 +31,7 @@ struct ks_gather_part {
   bool has_genesis;
   struct ks_rulings rulings;              // all, wherever they stand
   struct ks_anchor anchor[KS_KIND_COUNT]; // offset -1: the log gave no such record
-  int64_t records[KS_KIND_COUNT], bytes[KS_KIND_COUNT], late_erasures;
+  int64_t records[KS_KIND_COUNT], bytes[KS_KIND_COUNT];
   int64_t mark_at;  // the last mark of the wanted name; -1
 
   // Its own.
@@ -56,7 +56,6 @@ struct ks_gather {
   bool (*wants)(const void *arg, struct ks_bytes user);  // NULL: everybody, and what has no user
   const void *wants_arg;
   const char *mark;      // a mark's name, or NULL
-  bool keep_late_erasures;  // erasures at or above upto are kept too: nobody shows what was erased since
   struct ks_census *users, *items;  // NULL: not counted; items: KS_KIND_COUNT of them
 
   atomic_int_fast64_t done;
