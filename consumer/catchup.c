@@ -8,6 +8,19 @@
 
 enum { COMMIT_MS = 1000 };
 
+// How many records the live streams of a finite run still have to pass: of each partition those of the one that is furthest behind.
+static int64_t behind(const struct ks_consumer *c, const struct ks_streams *streams) {
+  int64_t total = 0, most = 0;
+  for (int i = 0; i < streams->count; i++) {
+    const struct ks_stream *s = &streams->list[i];
+    int64_t left = s->state == KS_STATE_LIVE ? c->targets[s->topic][s->partition] - s->next_offset : 0;
+    if (left > most) most = left;
+    bool last = i + 1 == streams->count || streams->list[i + 1].partition != s->partition || streams->list[i + 1].topic != s->topic;
+    if (last) total += most, most = 0;
+  }
+  return total;
+}
+
 bool ks_catchup_begin(struct ks_consumer *c, struct ks_error *err) {
   for (int t = 0; t < KS_TOPIC_COUNT && c->options->until_caught_up; t++) {
     if (!(c->targets[t] = calloc((size_t)c->lineage.partitions, sizeof *c->targets[t]))) return ks_error_memory(err);
@@ -16,6 +29,11 @@ bool ks_catchup_begin(struct ks_consumer *c, struct ks_error *err) {
       if (!ks_kafka_watermarks(c->kafka, t, p, &low, &c->targets[t][p], err)) return false;
     }
   }
+  if (!c->options->until_caught_up) return true;
+  struct ks_streams streams;
+  if (!ks_store_streams(c->store, -1, -1, false, &streams, err)) return false;
+  ks_progress_begin(&c->progress, "applying", "records", behind(c, &streams), c->options->quiet);
+  ks_streams_free(&streams);
   return true;
 }
 
@@ -53,16 +71,18 @@ static bool any_news(const struct ks_consumer *c, const struct ks_streams *strea
 }
 
 static void look_at_end(struct ks_consumer *c, const struct ks_streams *streams) {
-  int restoring = 0, stopped = 0, behind = 0;
+  int restoring = 0, stopped = 0;
   for (int i = 0; i < streams->count; i++) {
     const struct ks_stream *stream = &streams->list[i];
     restoring += stream->state == KS_STATE_RESTORING || stream->state == KS_STATE_LOADING;
     stopped += stream->state == KS_STATE_STOPPED;
-    behind += stream->state == KS_STATE_LIVE && stream->next_offset < c->targets[stream->topic][stream->partition];
   }
   c->result->restoring = restoring;
   c->result->stopped = stopped;
-  c->caught_up = behind == 0;
+  int64_t left = behind(c, streams);
+  ks_progress_update(&c->progress, left < c->progress.total ? c->progress.total - left : 0);
+  c->caught_up = left == 0;
+  if (c->caught_up) ks_progress_end(&c->progress);
 }
 
 // Courtesy to lag tools.

@@ -12,6 +12,7 @@
 #include "../core/log.h"
 #include "../core/stop.h"
 #include "assignment.h"
+#include "audit.h"
 #include "catchup.h"
 #include "consumer_internal.h"
 #include "lookahead.h"
@@ -177,6 +178,7 @@ static bool check_now_and_then(struct ks_consumer *c, struct ks_error *err) {
     c->talked_ms = now;
     c->talked_events = c->result->events;
   }
+  if (now - c->audited_ms >= c->options->audit_interval_ms && !ks_consumer_audit(c, false, err)) return false;
   return ks_catchup_check(c, err);
 }
 
@@ -205,6 +207,7 @@ static bool start(struct ks_consumer *c, struct ks_error *err) {
     return ks_error_hint(err, "%s Nothing was applied.", c->partitions[t] ? "The number is fixed for a log's life; a topic that grew must be replaced, see docs/operations.md."
                                                                            : "The topic is gone: see docs/operations.md before anybody makes it anew.");
   }
+  if (!ks_consumer_audit(c, true, err)) return false;
   for (int t = 0; t < KS_TOPIC_COUNT; t++)
     if (!(c->lanes[t] = calloc((size_t)c->lineage.partitions, sizeof *c->lanes[t]))) return ks_error_memory(err);
   if (!(c->workers = calloc((size_t)options->connections, sizeof *c->workers))) return ks_error_memory(err);

@@ -3,6 +3,7 @@
 #define KS_CONSUMER_CONSUMER_INTERNAL_H
 
 #include "../core/event.h"
+#include "../core/progress.h"
 #include "consumer.h"
 #include "group.h"
 #include "lane.h"
@@ -25,7 +26,9 @@ struct ks_consumer {
   bool fenced, stopped, ruling_met;  // a worker, or a record, has said so since the last check
   bool caught_up;
   int64_t away_ms;  // how long PostgreSQL has been away
-  int64_t checked_ms, talked_ms, talked_events, committed_ms;
+  int64_t checked_ms, talked_ms, talked_events, committed_ms, audited_ms;
+  bool unsafe[KS_TOPIC_COUNT];  // the last audit found the topic's settings unsafe
+  struct ks_progress progress;  // of a finite run
   int64_t *targets[KS_TOPIC_COUNT];  // until caught up: the watermarks at the start, by partition
 };
 

@@ -212,3 +212,18 @@ def test_a_gap_at_the_end_of_the_log_is_not_waited_for_in_silence(keepsake, log,
     run = keepsake("consume", "--until-caught-up", check=3)
     assert "offsets 2 to 2 of the log are missing" in run.stderr, run
     assert query(database, "SELECT count(*) FROM keepsake.item") == [(1,)]
+
+
+def test_a_log_whose_settings_let_it_forget_is_refused_and_called_out_while_running(keepsake, log, database):
+    keepsake("init", "--partitions", "1")
+    log.publish([change(1)])
+    daemon = keepsake.daemon("consume", "--audit-interval", "1s", *FAST)
+    wait_for(lambda: query(database, "SELECT count(*) FROM keepsake.item") == [(1,)], 60, lambda: f"the first item: {daemon}")
+    log.alter_config("keepsake.changes", **{"retention.ms": "604800000"})
+    daemon.wait_log(r"settings have become unsafe.*retention\.ms", 30)
+    refused = keepsake("consume", "--until-caught-up", check=6)
+    assert "retention.ms=604800000" in refused.stderr and "kafka-configs" in refused.stderr, refused
+    log.alter_config("keepsake.changes", **{"retention.ms": "-1"})
+    daemon.wait_log("settings are safe again", 30)
+    daemon.term()
+    daemon.wait(0)
