@@ -59,7 +59,9 @@ static bool wait_for_postgres(struct ks_worker *worker, struct ks_backoff *backo
     worker->away_since_ms = ks_clock_monotonic_ms();
     ks_log_error(KS_LOG_WARNING, "waiting for postgresql", why);
   }
-  if (!worker->stop && !worker->discard) wait_changed(worker, ks_backoff_next(backoff));
+  // Records that come in meanwhile wake the condition too: they must not make us try sooner.
+  int64_t until = ks_clock_monotonic_ms() + ks_backoff_next(backoff), left;
+  while (!worker->stop && !worker->discard && (left = until - ks_clock_monotonic_ms()) > 0) wait_changed(worker, (int)left);
   bool go_on = !worker->stop && !worker->discard;
   pthread_mutex_unlock(&worker->lock);
   struct ks_error err = {0};
@@ -67,9 +69,10 @@ static bool wait_for_postgres(struct ks_worker *worker, struct ks_backoff *backo
   return go_on;
 }
 
-static void note_back(struct ks_worker *worker) {
+// Nothing waits for PostgreSQL any more: it is back, or what waited was given up. Whether it is away then shows at the next batch.
+static void end_waiting(struct ks_worker *worker, bool back) {
   pthread_mutex_lock(&worker->lock);
-  if (worker->away_since_ms)
+  if (worker->away_since_ms && back)
     ks_log(KS_LOG_INFO, "postgresql is back", "away_ms", KS_LOG_INT(ks_clock_monotonic_ms() - worker->away_since_ms), NULL);
   worker->away_since_ms = 0;
   pthread_mutex_unlock(&worker->lock);
@@ -104,7 +107,7 @@ static void apply(struct ks_worker *worker, const struct batch *batch) {
     do outcome = ks_store_alive(worker->m.store) || err.kind != KS_ERROR_TRANSIENT ? ks_materialize(&worker->m, list, batch->count, &err) : KS_OUTCOME_AGAIN;
     while (outcome == KS_OUTCOME_AGAIN && wait_for_postgres(worker, &backoff, &err));
   }
-  if (outcome == KS_OUTCOME_DONE) note_back(worker);
+  end_waiting(worker, outcome == KS_OUTCOME_DONE);
   bool stopped = outcome == KS_OUTCOME_DONE && any_stopped(worker);
   pthread_mutex_lock(&worker->lock);
   if (outcome == KS_OUTCOME_FENCED) worker->report.fenced = true;
