@@ -89,21 +89,26 @@ bool ks_store_streams(struct ks_store *store, int topic, int32_t partition, bool
   return ok;
 }
 
-// A former owner that idles in a transaction on these rows (a stopped process) is ended: PostgreSQL rolls it back, so nothing half-done stays.
+// A former owner that idles in a transaction on these rows (a stopped process) is ended: PostgreSQL rolls it back, so nothing half-done stays. A worker that lives
+// never idles for seconds in its transaction. The login's own rights are needed for it: the writer's role may not end the login's backends.
 static bool end_idle_owner(struct ks_store *store, enum ks_topic topic, int32_t partition, struct ks_error *err) {
-  char number[16];
-  snprintf(number, sizeof number, "%d", partition);
   struct ks_rows rows;
-  bool ok = ks_store_query(store,
-                           "SELECT a.pid, pg_terminate_backend(a.pid) FROM pg_stat_activity a WHERE a.application_name LIKE 'keepsake/%' AND a.pid <> pg_backend_pid()"
-                           " AND a.state LIKE 'idle in transaction%' AND a.usename = session_user AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid"
-                           " AND l.relation = 'keepsake.position'::regclass AND l.mode = 'RowExclusiveLock') AND EXISTS (SELECT FROM keepsake.position p"
-                           " WHERE p.topic = $1 AND p.partition = $2 AND p.owner LIKE '%pid ' || a.pid)",
-                           2, (const char *const[]){ks_topic_name(topic), number}, &rows, err);
-  if (ok && rows.count > 0)
-    ks_log(KS_LOG_WARNING, "ended a former owner that idled in its transaction", "topic", ks_topic_name(topic), "partition", number, "backend", ks_rows_text(&rows, 0, 0), NULL);
-  if (ok) ks_rows_free(&rows);
-  return ok;
+  bool ok = ks_store_begin(store, err) && ks_store_exec(store, "SET LOCAL ROLE NONE", err) &&
+            ks_store_query(store,
+                           "SELECT a.pid, pg_terminate_backend(a.pid) FROM pg_stat_activity a WHERE a.application_name LIKE 'keepsake/consume%' AND a.datname = current_database()"
+                           " AND a.pid <> pg_backend_pid() AND a.usename = session_user AND a.state LIKE 'idle in transaction%' AND a.state_change < now() - interval '5 s'"
+                           " AND EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace WHERE l.pid = a.pid"
+                           " AND n.nspname = 'keepsake' AND c.relname = 'position' AND l.mode = 'RowExclusiveLock')",
+                           0, NULL, &rows, err);
+  if (!ok) {
+    ks_store_rollback(store);
+    return false;
+  }
+  for (int i = 0; i < rows.count; i++)
+    ks_log(KS_LOG_WARNING, "ended a former owner that idled in its transaction", "topic", ks_topic_name(topic), "partition", KS_LOG_INT(partition), "backend",
+           ks_rows_text(&rows, i, 0), NULL);
+  ks_rows_free(&rows);
+  return ks_store_commit(store, err) == KS_COMMIT_DONE;
 }
 
 bool ks_store_claim(struct ks_store *store, enum ks_topic topic, int32_t partition, const char *owner, int lock_timeout_ms, struct ks_streams *streams, struct ks_error *err) {

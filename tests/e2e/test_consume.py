@@ -227,3 +227,18 @@ def test_a_log_whose_settings_let_it_forget_is_refused_and_called_out_while_runn
     daemon.wait_log("settings are safe again", 30)
     daemon.term()
     daemon.wait(0)
+
+
+def test_a_former_owner_that_stopped_inside_its_transaction_is_ended_and_nothing_of_it_stays(keepsake, log, database):
+    keepsake("init", "--partitions", "1")
+    log.publish([change(n) for n in range(1, 20)])
+    stale = database.connect()  # what a worker that was stopped in the middle of a batch holds
+    stale.cursor().execute("SET application_name = 'keepsake/consume'")
+    stale.autocommit = False
+    stale.cursor().execute("UPDATE keepsake.position SET next_offset = 7, generation = generation")
+    daemon = keepsake.daemon("consume", *FAST)
+    daemon.wait_log("ended a former owner", 60)
+    wait_for(lambda: query(database, "SELECT count(*) FROM keepsake.item") == [(19,)], 60, lambda: f"the items: {daemon}")
+    daemon.term()
+    daemon.wait(0)
+    assert_same(rows_of(database), oracle_of(log))
