@@ -106,8 +106,8 @@ int main(int argc, char **argv) {
     fprintf(stderr, "gateway: %s: %s\n%s\n", problem.code, problem.text, problem.hint);
     return 1;
   }
-  fprintf(stderr, "gateway: libkeepsake %s, log %s, epoch %d, %d partitions\n", ks_library_version(), ks_publisher_lineage(publisher), (int)ks_publisher_epoch(publisher),
-          (int)ks_publisher_partitions(publisher));
+  fprintf(stderr, "gateway: libkeepsake %s, log %s, epoch %d, %d partitions\n", ks_library_version(), ks_publisher_lineage(publisher),
+          (int)ks_publisher_epoch(publisher), (int)ks_publisher_partitions(publisher));
 
   char *line = malloc(LINE_ROOM), *field[FIELDS];
   while (line && fgets(line, LINE_ROOM, stdin)) {

@@ -43,7 +43,8 @@ static enum ks_answer check_names(struct photo *photo) {
 
 static enum ks_answer check_size(struct photo *photo, int64_t size_bytes) {
   if (size_bytes == 0) return refuse(photo->problem, "photo-empty", "", "a photograph without bytes");
-  if (size_bytes > PHOTO_BYTES_MAX) return refuse(photo->problem, "photo-too-large", "Photographs are at most 128 MiB.", "the photograph is over 134217728 bytes");
+  if (size_bytes > PHOTO_BYTES_MAX)
+    return refuse(photo->problem, "photo-too-large", "Photographs are at most 128 MiB.", "the photograph is over 134217728 bytes");
   photo->facts.size_bytes = size_bytes;
   photo->facts.chunks = (int32_t)((size_bytes + KS_DATA_BYTES_MAX - 1) / KS_DATA_BYTES_MAX);
   return KS_ANSWER_OK;
@@ -72,14 +73,16 @@ static enum ks_answer publish_chunk(struct photo *photo, int32_t chunk, const vo
     if (left_ms < 0) left_ms = 0;
     bool (*must_stop)(void) = photo->publisher->must_stop;
     int64_t slice_ms = must_stop ? STOP_LOOK_MS : INT32_MAX;
-    enum ks_answer answer = ks_publisher_submit(photo->publisher, &submission, (int)(left_ms < slice_ms ? left_ms : slice_ms), photo->problem);
+    enum ks_answer answer =
+        ks_publisher_submit(photo->publisher, &submission, (int)(left_ms < slice_ms ? left_ms : slice_ms), photo->problem);
     if (answer != KS_ANSWER_FULL || left_ms == 0 || (must_stop && must_stop())) return answer;
   }
 }
 
-enum ks_answer ks_publish_photo(struct ks_publisher *publisher, const char *user, const char *source, const void *data, size_t data_bytes, int timeout_ms,
-                                ks_on_receipt on_receipt, void *context, struct ks_photo *out, struct ks_problem *problem) {
-  struct photo photo = {publisher, ks_bytes_string(user), ks_bytes_string(source), ks_deadline(timeout_ms), on_receipt, context, problem, {{0}, 0, 0}};
+enum ks_answer ks_publish_photo(struct ks_publisher *publisher, const char *user, const char *source, const void *data, size_t data_bytes,
+                                int timeout_ms, ks_on_receipt on_receipt, void *context, struct ks_photo *out, struct ks_problem *problem) {
+  struct photo photo = {publisher,  ks_bytes_string(user), ks_bytes_string(source), ks_deadline(timeout_ms), on_receipt, context, problem,
+                        {{0}, 0, 0}};
   unsigned char hash[32];
   unsigned int hash_size = sizeof hash;
   enum ks_answer answer = check_names(&photo);
@@ -92,7 +95,8 @@ enum ks_answer ks_publish_photo(struct ks_publisher *publisher, const char *user
   to_hex(hash, photo.facts.sha256);
   for (int32_t chunk = 0; chunk < photo.facts.chunks && answer == KS_ANSWER_OK; chunk++) {
     size_t from = (size_t)chunk * KS_DATA_BYTES_MAX;
-    answer = publish_chunk(&photo, chunk, (const char *)data + from, data_bytes - from < KS_DATA_BYTES_MAX ? data_bytes - from : KS_DATA_BYTES_MAX);
+    answer = publish_chunk(&photo, chunk, (const char *)data + from,
+                           data_bytes - from < KS_DATA_BYTES_MAX ? data_bytes - from : KS_DATA_BYTES_MAX);
   }
   if (answer == KS_ANSWER_OK && out) *out = photo.facts;
   return answer;
@@ -102,7 +106,7 @@ enum ks_answer ks_publish_photo(struct ks_publisher *publisher, const char *user
 struct file {
   int fd;
   const char *path;
-  char *buffer;        // KS_DATA_BYTES_MAX
+  char *buffer;  // KS_DATA_BYTES_MAX
   EVP_MD_CTX *digest;
 };
 
@@ -171,7 +175,8 @@ static enum ks_answer publish_file(struct photo *photo, struct file *file) {
 
 enum ks_answer ks_publish_photo_file(struct ks_publisher *publisher, const char *user, const char *source, const char *path, int timeout_ms,
                                      ks_on_receipt on_receipt, void *context, struct ks_photo *out, struct ks_problem *problem) {
-  struct photo photo = {publisher, ks_bytes_string(user), ks_bytes_string(source), ks_deadline(timeout_ms), on_receipt, context, problem, {{0}, 0, 0}};
+  struct photo photo = {publisher,  ks_bytes_string(user), ks_bytes_string(source), ks_deadline(timeout_ms), on_receipt, context, problem,
+                        {{0}, 0, 0}};
   struct file file = {-1, path, NULL, NULL};
   struct stat about;
   enum ks_answer answer = check_names(&photo);

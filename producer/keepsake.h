@@ -29,12 +29,12 @@ struct ks_publisher;
 
 // What a function that publishes answers.
 enum ks_answer {
-  KS_ANSWER_OK = 0,      // taken (ks_publish), or in the log (ks_publish_wait, ks_publish_photo*: taken)
-  KS_ANSWER_FULL,        // no room within the timeout; nothing was taken: publish it again later
-  KS_ANSWER_REFUSED,     // the event is not valid, and never will be; nothing was taken
-  KS_ANSWER_UNKNOWN,     // ks_publish_wait: the timeout passed; it may yet reach the log: publish it again with the same sequence
-  KS_ANSWER_FAILED,      // Kafka refuses the event for good, or the publisher can do no more; the problem says which
-  KS_ANSWER_CLOSED       // the publisher is being closed; nothing was taken
+  KS_ANSWER_OK = 0,   // taken (ks_publish), or in the log (ks_publish_wait, ks_publish_photo*: taken)
+  KS_ANSWER_FULL,     // no room within the timeout; nothing was taken: publish it again later
+  KS_ANSWER_REFUSED,  // the event is not valid, and never will be; nothing was taken
+  KS_ANSWER_UNKNOWN,  // ks_publish_wait: the timeout passed; it may yet reach the log: publish it again with the same sequence
+  KS_ANSWER_FAILED,   // Kafka refuses the event for good, or the publisher can do no more; the problem says which
+  KS_ANSWER_CLOSED    // the publisher is being closed; nothing was taken
 };
 
 // Why. `code` is one of docs/event-format.md ("data-too-large") or docs/libkeepsake.md ("sequence-missing"); it does not change between releases.
@@ -52,12 +52,13 @@ struct ks_publisher_config {
   const char *brokers;            // "host:port,host:port"
   const char *const *properties;  // further librdkafka properties, "name=value"; what safety rests on cannot be overridden
   int property_count;
-  size_t memory_bytes;            // bound on what is taken and not yet acknowledged; 0: 32 MiB. One event of any size always has room
-  int connect_timeout_ms;         // how long opening waits for Kafka; 0: 10,000
-  bool allow_unsequenced;         // take changes without a sequence: they are counted, and a repeat of one is applied again
+  size_t memory_bytes;     // bound on what is taken and not yet acknowledged; 0: 32 MiB. One event of any size always has room
+  int connect_timeout_ms;  // how long opening waits for Kafka; 0: 10,000
+  bool allow_unsequenced;  // take changes without a sequence: they are counted, and a repeat of one is applied again
 };
 
-#define KS_PUBLISHER_CONFIG_INIT {sizeof(struct ks_publisher_config), NULL, NULL, 0, 0, 0, false}
+#define KS_PUBLISHER_CONFIG_INIT \
+  { sizeof(struct ks_publisher_config), NULL, NULL, 0, 0, 0, false }
 
 // Connects, reads the log's lineage and epoch, starts the publisher's thread. NULL on failure, and *problem (which may be NULL) says why:
 //   kafka-unreachable (transient)   nobody answers within connect_timeout_ms
@@ -88,21 +89,22 @@ enum ks_change_act { KS_CHANGE_PUT, KS_CHANGE_DELETE };
 
 // One change of one item. The rules of each member are those of docs/event-format.md.
 struct ks_change {
-  size_t struct_bytes;        // sizeof(struct ks_change): KS_CHANGE_INIT sets it
+  size_t struct_bytes;  // sizeof(struct ks_change): KS_CHANGE_INIT sets it
   enum ks_change_act act;
   enum ks_item_kind kind;
-  const char *user;           // whose item: the record's key
-  const char *item;           // the item's id within (user, kind)
-  const char *source;         // the device, e.g. "/handsets/3f2a"; "/keepsake/…" is refused
-  const char *id;             // the event's id, comes back in the receipt; unique per source
-  int64_t sequence;           // the device's counter, growing per (user, source); -1: none, refused unless allow_unsequenced
-  int64_t baserev;            // the revision on which the device based the change; 0: the item is new to it; -1: not known
-  const char *time;           // the device's clock, RFC 3339; may be NULL; never judged
-  const void *data;           // put: the whole item, a JSON object; kept byte for byte. delete: NULL
+  const char *user;    // whose item: the record's key
+  const char *item;    // the item's id within (user, kind)
+  const char *source;  // the device, e.g. "/handsets/3f2a"; "/keepsake/…" is refused
+  const char *id;      // the event's id, comes back in the receipt; unique per source
+  int64_t sequence;    // the device's counter, growing per (user, source); -1: none, refused unless allow_unsequenced
+  int64_t baserev;     // the revision on which the device based the change; 0: the item is new to it; -1: not known
+  const char *time;    // the device's clock, RFC 3339; may be NULL; never judged
+  const void *data;    // put: the whole item, a JSON object; kept byte for byte. delete: NULL
   size_t data_bytes;
 };
 
-#define KS_CHANGE_INIT {sizeof(struct ks_change), KS_CHANGE_PUT, KS_ITEM_CONTACT, NULL, NULL, NULL, NULL, -1, -1, NULL, NULL, 0}
+#define KS_CHANGE_INIT \
+  { sizeof(struct ks_change), KS_CHANGE_PUT, KS_ITEM_CONTACT, NULL, NULL, NULL, NULL, -1, -1, NULL, NULL, 0 }
 
 enum ks_outcome {
   KS_OUTCOME_ACKNOWLEDGED = 0,  // all in-sync replicas have it
@@ -114,10 +116,10 @@ enum ks_outcome {
 struct ks_receipt {
   enum ks_outcome outcome;
   const char *id;
-  const char *topic;      // "keepsake.changes" or "keepsake.blobs"
+  const char *topic;  // "keepsake.changes" or "keepsake.blobs"
   int32_t partition;
-  int64_t offset;         // -1: acknowledged, but the broker did not say where (it had the event from an earlier try)
-  int64_t revision;       // epoch * 2^48 + offset: the event's position, no promise that it was applied; -1 where offset is
+  int64_t offset;                    // -1: acknowledged, but the broker did not say where (it had the event from an earlier try)
+  int64_t revision;                  // epoch * 2^48 + offset: the event's position, no promise that it was applied; -1 where offset is
   const struct ks_problem *problem;  // KS_OUTCOME_FAILED and KS_OUTCOME_UNKNOWN: why; else NULL
 };
 
@@ -126,8 +128,8 @@ typedef void (*ks_on_receipt)(const struct ks_receipt *receipt, void *context);
 // Takes a change and returns; `on_receipt` (may be NULL) is called once with `context` when its fate is known. Waits up to timeout_ms for
 // room. Returns KS_ANSWER_OK, _FULL, _REFUSED, _FAILED or _CLOSED; on all but the first nothing was taken, `on_receipt` is not called, and *problem
 // (may be NULL) says why.
-enum ks_answer ks_publish(struct ks_publisher *publisher, const struct ks_change *change, int timeout_ms, ks_on_receipt on_receipt, void *context,
-                          struct ks_problem *problem);
+enum ks_answer ks_publish(struct ks_publisher *publisher, const struct ks_change *change, int timeout_ms, ks_on_receipt on_receipt,
+                          void *context, struct ks_problem *problem);
 
 // The same, and waits until the log has it, at most timeout_ms in all. *receipt (may be NULL) is filled on KS_ANSWER_OK.
 enum ks_answer ks_publish_wait(struct ks_publisher *publisher, const struct ks_change *change, int timeout_ms, struct ks_receipt *receipt,
@@ -136,17 +138,18 @@ enum ks_answer ks_publish_wait(struct ks_publisher *publisher, const struct ks_c
 // --- photographs' bytes -----------------------------------------------------------------------------------------------------------
 
 struct ks_photo {
-  char sha256[65];     // of the bytes, lower-case hex: what the photo item names
+  char sha256[65];  // of the bytes, lower-case hex: what the photo item names
   int64_t size_bytes;
-  int32_t chunks;      // each at most 512 KiB; one receipt each
+  int32_t chunks;  // each at most 512 KiB; one receipt each
 };
 
 // Publishes a photograph's bytes, at most 128 MiB, in chunks. `source` as in a change. The chunks' ids are SHA256/NUMBER. Waits for room between chunks,
 // at most timeout_ms in all; on KS_ANSWER_FULL, _FAILED and _CLOSED the chunks before were taken (repeating the call is safe: a second copy of a chunk
 // counts as a repeat). *photo (may be NULL) is filled on KS_ANSWER_OK. Refused: photo-empty, photo-too-large, key-invalid, source-invalid,
 // source-reserved.
-enum ks_answer ks_publish_photo(struct ks_publisher *publisher, const char *user, const char *source, const void *data, size_t data_bytes, int timeout_ms,
-                                ks_on_receipt on_receipt, void *context, struct ks_photo *photo, struct ks_problem *problem);
+enum ks_answer ks_publish_photo(struct ks_publisher *publisher, const char *user, const char *source, const void *data, size_t data_bytes,
+                                int timeout_ms, ks_on_receipt on_receipt, void *context, struct ks_photo *photo,
+                                struct ks_problem *problem);
 
 // The same from a file, which is read twice (hash first) in pieces. Refused beside the above: file-unreadable, file-changed (it is not the same
 // at the second reading: the last chunk is not sent, so that the set never counts as complete).
@@ -156,14 +159,14 @@ enum ks_answer ks_publish_photo_file(struct ks_publisher *publisher, const char 
 // --- what can be asked ------------------------------------------------------------------------------------------------------------
 
 struct ks_publisher_stats {
-  int64_t taken;            // events, since opening
+  int64_t taken;  // events, since opening
   int64_t acknowledged;
   int64_t failed;
-  int64_t unsequenced;      // of those taken
-  int64_t sent_again;       // by the library, after an error
-  int64_t producers_made;   // 1: none had to be made anew
-  int64_t unacknowledged;   // now
-  int64_t memory_bytes;     // held now
+  int64_t unsequenced;     // of those taken
+  int64_t sent_again;      // by the library, after an error
+  int64_t producers_made;  // 1: none had to be made anew
+  int64_t unacknowledged;  // now
+  int64_t memory_bytes;    // held now
 };
 
 // A consistent snapshot.

@@ -12,7 +12,8 @@ enum { GATHER_BYTES = 1 << 16, WAIT_MS = 100, RECEIPT_ROOM = 2048 };
 void ks_receipts_open(struct ks_receipts *receipts) {
   struct stat about;
   *receipts = (struct ks_receipts){.piece_bytes = PIPE_BUF};
-  if (fstat(STDOUT_FILENO, &about) == 0 && (S_ISREG(about.st_mode) || (S_ISCHR(about.st_mode) && !isatty(STDOUT_FILENO)))) receipts->piece_bytes = GATHER_BYTES * 2;
+  if (fstat(STDOUT_FILENO, &about) == 0 && (S_ISREG(about.st_mode) || (S_ISCHR(about.st_mode) && !isatty(STDOUT_FILENO))))
+    receipts->piece_bytes = GATHER_BYTES * 2;
 }
 
 void ks_receipts_close(struct ks_receipts *receipts) { ks_buf_free(&receipts->buf); }

@@ -113,14 +113,15 @@ static enum ks_answer admit(struct ks_publisher *publisher, size_t charge_bytes,
     }
     if (publisher->held_bytes == 0 || publisher->held_bytes + charge_bytes <= publisher->memory_bytes) return KS_ANSWER_OK;
     if (timeout_ms == 0 || !ks_cond_wait_until(&publisher->room, &publisher->lock, until_ms)) {
-      ks_problem_set(problem, "full", true, "Publish it again when receipts have come, or with a longer timeout.", "%lld events wait for the log's acknowledgement: no room for more",
-                     (long long)publisher->stats.unacknowledged);
+      ks_problem_set(problem, "full", true, "Publish it again when receipts have come, or with a longer timeout.",
+                     "%lld events wait for the log's acknowledgement: no room for more", (long long)publisher->stats.unacknowledged);
       return KS_ANSWER_FULL;
     }
   }
 }
 
-enum ks_answer ks_publisher_submit(struct ks_publisher *publisher, const struct ks_submission *submission, int timeout_ms, struct ks_problem *problem) {
+enum ks_answer ks_publisher_submit(struct ks_publisher *publisher, const struct ks_submission *submission, int timeout_ms,
+                                   struct ks_problem *problem) {
   pthread_mutex_lock(&publisher->lock);
   publisher->callers++;
   enum ks_answer answer = admit(publisher, ks_queue_charge(submission), timeout_ms, problem);
@@ -145,7 +146,8 @@ static char **copy_ids(const struct ks_publisher *publisher, int64_t up_to, int6
   for (const struct ks_outgoing *event = publisher->first; event && event->number <= up_to; event = event->next) ++*count;
   char **ids = calloc((size_t)*count + 1, sizeof *ids);
   size_t used = 0;
-  for (const struct ks_outgoing *event = publisher->first; ids && event && event->number <= up_to; event = event->next) ids[used++] = strdup(event->id.data);
+  for (const struct ks_outgoing *event = publisher->first; ids && event && event->number <= up_to; event = event->next)
+    ids[used++] = strdup(event->id.data);
   return ids;
 }
 
@@ -154,7 +156,8 @@ int64_t ks_publisher_flush(struct ks_publisher *publisher, int timeout_ms, ks_on
   char **ids = NULL;
   pthread_mutex_lock(&publisher->lock);
   int64_t up_to = publisher->stats.taken;
-  while (publisher->first && publisher->first->number <= up_to && ks_cond_wait_until(&publisher->news, &publisher->lock, until_ms)) continue;
+  while (publisher->first && publisher->first->number <= up_to && ks_cond_wait_until(&publisher->news, &publisher->lock, until_ms))
+    continue;
   if (publisher->first && publisher->first->number <= up_to) ids = copy_ids(publisher, up_to, &count);
   pthread_mutex_unlock(&publisher->lock);
   for (int64_t i = 0; ids && i < count; i++) {

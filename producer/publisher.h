@@ -15,10 +15,10 @@ struct ks_publisher_setup {
   size_t memory_bytes;                  // 0: KS_PUBLISHER_MEMORY_BYTES
   int connect_timeout_ms;               // 0: KS_PUBLISHER_CONNECT_MS
   bool allow_unsequenced;
-  bool ordered;                         // receipts come in the order of taking, whatever the users; what waits for its turn counts as held
-  int32_t epoch, partitions;            // epoch above 0: the log's, and Kafka is not asked for its genesis (the mock cluster has none)
-  bool (*must_stop)(void);              // may be NULL; asked while a photograph's chunks wait for room: true gives up (KS_ANSWER_FULL)
-  void (*on_rest)(void *context);       // may be NULL; called on the publisher's thread after each run of receipts, when it is about to wait
+  bool ordered;                    // receipts come in the order of taking, whatever the users; what waits for its turn counts as held
+  int32_t epoch, partitions;       // epoch above 0: the log's, and Kafka is not asked for its genesis (the mock cluster has none)
+  bool (*must_stop)(void);         // may be NULL; asked while a photograph's chunks wait for room: true gives up (KS_ANSWER_FULL)
+  void (*on_rest)(void *context);  // may be NULL; called on the publisher's thread after each run of receipts, when it is about to wait
   void *rest_context;
 };
 
@@ -44,13 +44,15 @@ struct ks_result {
 };
 
 // As ks_publish, without judging: the caller has.
-enum ks_answer ks_publisher_submit(struct ks_publisher *publisher, const struct ks_submission *submission, int timeout_ms, struct ks_problem *problem);
+enum ks_answer ks_publisher_submit(struct ks_publisher *publisher, const struct ks_submission *submission, int timeout_ms,
+                                   struct ks_problem *problem);
 
 // What libkeepsake and `produce` refuse of valid events: our own sources, erasures and, unless allowed, changes without sequence. True: refused.
 bool ks_publisher_refuses(const struct ks_event *event, bool allow_unsequenced, struct ks_problem *problem);
 
 // Fills a problem (which may be NULL) from a code and a text, from a verdict, from an error.
-void ks_problem_set(struct ks_problem *problem, const char *code, bool transient, const char *hint, const char *format, ...) __attribute__((format(printf, 5, 6)));
+void ks_problem_set(struct ks_problem *problem, const char *code, bool transient, const char *hint, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 void ks_problem_from_event(struct ks_problem *problem, const struct ks_event *event);
 void ks_problem_from_error(struct ks_problem *problem, const struct ks_error *err);
 // An error for the program that ends because of the problem.

@@ -6,7 +6,8 @@
 
 #include "publisher_internal.h"
 
-_Static_assert((int)KS_ITEM_CONTACT == KS_KIND_CONTACT && (int)KS_ITEM_SCORE == KS_KIND_SCORE, "the kinds of the public header are those of the event");
+_Static_assert((int)KS_ITEM_CONTACT == KS_KIND_CONTACT && (int)KS_ITEM_SCORE == KS_KIND_SCORE,
+               "the kinds of the public header are those of the event");
 
 struct ks_publisher *ks_publisher_open(const struct ks_publisher_config *given, struct ks_problem *problem) {
   // A program compiled against an older header gives a shorter struct: what it does not know is zero.
@@ -62,7 +63,8 @@ static void make_record(const struct ks_change *change, int32_t partitions, stru
     out->record.value = KS_BYTES("{}");
   }
   bool known = change->kind >= KS_ITEM_CONTACT && change->kind <= KS_ITEM_SCORE;
-  snprintf(out->type, sizeof out->type, "keepsake.%s.%s.v1", known ? ks_kind_name((enum ks_kind)change->kind) : "unknown", put ? "put" : "delete");
+  snprintf(out->type, sizeof out->type, "keepsake.%s.%s.v1", known ? ks_kind_name((enum ks_kind)change->kind) : "unknown",
+           put ? "put" : "delete");
   add_header(out, "ce_specversion", "1.0");
   add_header(out, "ce_id", change->id);
   add_header(out, "ce_source", change->source);
@@ -74,14 +76,14 @@ static void make_record(const struct ks_change *change, int32_t partitions, stru
   add_header(out, "content-type", "application/json");
 }
 
-static enum ks_answer publish(struct ks_publisher *publisher, const struct ks_change *change, int timeout_ms, ks_on_receipt on_receipt, void *context,
-                              struct ks_problem *problem) {
+static enum ks_answer publish(struct ks_publisher *publisher, const struct ks_change *change, int timeout_ms, ks_on_receipt on_receipt,
+                              void *context, struct ks_problem *problem) {
   struct change_record made;
   struct ks_event event;
   struct ks_scratch scratch = {0};
   if (change->struct_bytes != sizeof *change) {
-    ks_problem_set(problem, "configuration", false, "Begin with struct ks_change change = KS_CHANGE_INIT.", "struct_bytes of the change is %zu, not %zu", change->struct_bytes,
-                   sizeof *change);
+    ks_problem_set(problem, "configuration", false, "Begin with struct ks_change change = KS_CHANGE_INIT.",
+                   "struct_bytes of the change is %zu, not %zu", change->struct_bytes, sizeof *change);
     return KS_ANSWER_REFUSED;
   }
   make_record(change, publisher->genesis.partitions, &made);
@@ -93,15 +95,16 @@ static enum ks_answer publish(struct ks_publisher *publisher, const struct ks_ch
   } else if (event.reason != KS_REASON_NONE) {
     ks_problem_from_event(problem, &event);
   } else if (!ks_publisher_refuses(&event, publisher->allow_unsequenced, problem)) {
-    struct ks_submission submission = {.event = &event, .time = ks_bytes_string(change->time), .on_receipt = on_receipt, .context = context};
+    struct ks_submission submission = {
+        .event = &event, .time = ks_bytes_string(change->time), .on_receipt = on_receipt, .context = context};
     answer = ks_publisher_submit(publisher, &submission, timeout_ms, problem);
   }
   ks_scratch_free(&scratch);
   return answer;
 }
 
-enum ks_answer ks_publish(struct ks_publisher *publisher, const struct ks_change *change, int timeout_ms, ks_on_receipt on_receipt, void *context,
-                          struct ks_problem *problem) {
+enum ks_answer ks_publish(struct ks_publisher *publisher, const struct ks_change *change, int timeout_ms, ks_on_receipt on_receipt,
+                          void *context, struct ks_problem *problem) {
   return publish(publisher, change, timeout_ms, on_receipt, context, problem);
 }
 
@@ -144,7 +147,8 @@ static void on_waited_receipt(const struct ks_receipt *receipt, void *context) {
   waiter_leave(waiter);
 }
 
-enum ks_answer ks_publish_wait(struct ks_publisher *publisher, const struct ks_change *change, int timeout_ms, struct ks_receipt *receipt, struct ks_problem *problem) {
+enum ks_answer ks_publish_wait(struct ks_publisher *publisher, const struct ks_change *change, int timeout_ms, struct ks_receipt *receipt,
+                               struct ks_problem *problem) {
   int64_t until_ms = ks_deadline(timeout_ms);
   struct waiter *waiter = waiter_new();
   if (!waiter) {

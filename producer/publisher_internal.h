@@ -74,26 +74,26 @@ struct ks_publisher {
   pthread_cond_t wake;  // for the publisher's thread when it waits between producers
 
   // Under the lock.
-  struct ks_outgoing *first, *last;  // all events
+  struct ks_outgoing *first, *last;              // all events
   struct ks_outgoing *finished, **finished_end;  // done, to be called back (not `ordered`)
-  struct ks_outgoing *send_again;    // the next to be looked at for sending again; NULL: none
+  struct ks_outgoing *send_again;                // the next to be looked at for sending again; NULL: none
   struct ks_lane *lanes;
   int32_t ready_first, ready_last;
   struct ks_outgoing *spare[KS_SIZE_CLASSES];
   size_t held_bytes;
   struct ks_publisher_stats stats;
-  bool sending;        // there is a producer that takes events
+  bool sending;  // there is a producer that takes events
   bool must_renew;
   rd_kafka_resp_err_t renew_code;  // why
   // Kafka refuses whole batches. When it does, all that is unacknowledged is sent again with one event a batch: then only the bad one is refused.
-  bool alone;          // the producer makes batches of one event
-  int64_t alone_up_to; // the last event for whose sake it does
-  bool broken;         // no event can be sent any more; `problem` says why
+  bool alone;           // the producer makes batches of one event
+  int64_t alone_up_to;  // the last event for whose sake it does
+  bool broken;          // no event can be sent any more; `problem` says why
   struct ks_problem problem;
   bool closing;
   int64_t close_at_ms;
-  int callers;         // threads inside ks_publisher_submit
-  bool leaked;         // at the end: librdkafka may still look at events' bytes
+  int callers;  // threads inside ks_publisher_submit
+  bool leaked;  // at the end: librdkafka may still look at events' bytes
 
   // The publisher's thread only (and opening and closing, when it does not run); `producer` and `topics` change under the lock.
   rd_kafka_t *producer;
@@ -137,8 +137,8 @@ void *ks_publisher_main(void *publisher);
 // publisher_log.c
 // Reads the genesis and holds topics and partitions against it. With `expected` (may be NULL) another lineage or epoch is an error of kind LOST.
 // *last_offset become arrays of partitions' last offsets, which the caller frees; NULL on failure or where the pointer is NULL.
-bool ks_publisher_read_log(const struct ks_kafka_config *kafka, int timeout_ms, const struct ks_genesis *expected, struct ks_genesis *genesis,
-                           int64_t *last_offset[KS_TOPIC_COUNT], struct ks_error *err);
+bool ks_publisher_read_log(const struct ks_kafka_config *kafka, int timeout_ms, const struct ks_genesis *expected,
+                           struct ks_genesis *genesis, int64_t *last_offset[KS_TOPIC_COUNT], struct ks_error *err);
 
 // Conditions on the monotonic clock. Waiting returns false when the moment has passed; a moment below 0 never does.
 bool ks_cond_init(pthread_cond_t *condition);

@@ -8,16 +8,20 @@
 enum { LIBRDKAFKA_BYTES = 900 };
 
 static bool lies_within(struct ks_bytes inner, struct ks_bytes outer) {
-  return inner.data && outer.data && (uintptr_t)inner.data >= (uintptr_t)outer.data && (uintptr_t)inner.data + inner.size <= (uintptr_t)outer.data + outer.size;
+  return inner.data && outer.data && (uintptr_t)inner.data >= (uintptr_t)outer.data &&
+         (uintptr_t)inner.data + inner.size <= (uintptr_t)outer.data + outer.size;
 }
 
 static size_t bytes_of(const struct ks_submission *submission) {
   const struct ks_event *event = submission->event;
-  size_t size = event->user.size + event->id.size + 1 + event->source.size + event->item.size + submission->time.size + submission->keep.size;
+  size_t size =
+      event->user.size + event->id.size + 1 + event->source.size + event->item.size + submission->time.size + submission->keep.size;
   return lies_within(event->doc, submission->keep) ? size : size + event->doc.size;
 }
 
-size_t ks_queue_charge(const struct ks_submission *submission) { return sizeof(struct ks_outgoing) + bytes_of(submission) + LIBRDKAFKA_BYTES; }
+size_t ks_queue_charge(const struct ks_submission *submission) {
+  return sizeof(struct ks_outgoing) + bytes_of(submission) + LIBRDKAFKA_BYTES;
+}
 
 // Events come and go by the million: those of common sizes are kept for reuse, since they are freed on another thread than they are made on.
 static struct ks_outgoing *allocate(struct ks_publisher *publisher, size_t size) {
@@ -25,7 +29,7 @@ static struct ks_outgoing *allocate(struct ks_publisher *publisher, size_t size)
   int class = 0;
   while (class < KS_SIZE_CLASSES && room < size) {
     room *= 2;
-    class++;
+    class ++;
   }
   if (class == KS_SIZE_CLASSES) {
     struct ks_outgoing *event = malloc(size);
@@ -38,12 +42,12 @@ static struct ks_outgoing *allocate(struct ks_publisher *publisher, size_t size)
   } else {
     event = malloc(room);
   }
-  if (event) event->size_class = (int16_t)class;
+  if (event) event->size_class = (int16_t) class;
   return event;
 }
 
 void ks_queue_free_spare(struct ks_publisher *publisher) {
-  for (int class = 0; class < KS_SIZE_CLASSES; class++) {
+  for (int class = 0; class < KS_SIZE_CLASSES; class ++) {
     while (publisher->spare[class]) {
       struct ks_outgoing *event = publisher->spare[class];
       publisher->spare[class] = event->link;

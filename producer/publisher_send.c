@@ -137,7 +137,8 @@ static bool add_number(rd_kafka_headers_t *headers, struct ks_bytes name, int di
 }
 
 static struct ks_bytes type_of(const struct ks_outgoing *event, char text[48]) {
-  static const struct ks_bytes acts[] = {[KS_ACT_PUT] = {".put.v1", 7}, [KS_ACT_DELETE] = {".delete.v1", 10}, [KS_ACT_CHUNK] = {".chunk.v1", 9}};
+  static const struct ks_bytes acts[] = {
+      [KS_ACT_PUT] = {".put.v1", 7}, [KS_ACT_DELETE] = {".delete.v1", 10}, [KS_ACT_CHUNK] = {".chunk.v1", 9}};
   static const char prefix[] = "keepsake.";
   struct ks_bytes kind = ks_bytes_string(ks_kind_name((enum ks_kind)event->kind)), act = acts[event->act];
   size_t at = sizeof prefix - 1;
@@ -152,7 +153,8 @@ static rd_kafka_headers_t *make_headers(const struct ks_outgoing *event) {
   bool chunk = event->act == KS_ACT_CHUNK;
   rd_kafka_headers_t *headers = rd_kafka_headers_new(10);
   bool ok = headers && add(headers, KS_BYTES("ce_specversion"), KS_BYTES("1.0")) && add(headers, KS_BYTES("ce_id"), event->id) &&
-            add(headers, KS_BYTES("ce_source"), event->source) && add(headers, KS_BYTES("ce_type"), type_of(event, type)) && add(headers, KS_BYTES("ce_subject"), event->item);
+            add(headers, KS_BYTES("ce_source"), event->source) && add(headers, KS_BYTES("ce_type"), type_of(event, type)) &&
+            add(headers, KS_BYTES("ce_subject"), event->item);
   if (ok && event->time.data) ok = add(headers, KS_BYTES("ce_time"), event->time);
   if (ok && event->sequence >= 0) ok = add_number(headers, KS_BYTES("ce_sequence"), DIGITS_MAX, event->sequence);
   if (ok && event->baserev >= 0) ok = add_number(headers, KS_BYTES("ce_baserev"), 1, event->baserev);
@@ -174,9 +176,10 @@ enum ks_sent ks_producer_send(struct ks_publisher *publisher, struct ks_outgoing
   if (!headers) return KS_SENT_LATER;  // memory is out: what is acknowledged meanwhile gives some back
   struct ks_bytes value = value_of(event);
   // Neither copied nor freed by librdkafka: the bytes stay ours until the delivery report.
-  rd_kafka_resp_err_t code = rd_kafka_producev(publisher->producer, RD_KAFKA_V_RKT(publisher->topics[event->topic]), RD_KAFKA_V_PARTITION(RD_KAFKA_PARTITION_UA),
-                                               RD_KAFKA_V_MSGFLAGS(0), RD_KAFKA_V_KEY(event->user.data, event->user.size),
-                                               RD_KAFKA_V_VALUE((void *)(uintptr_t)value.data, value.size), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(event), RD_KAFKA_V_END);
+  rd_kafka_resp_err_t code = rd_kafka_producev(
+      publisher->producer, RD_KAFKA_V_RKT(publisher->topics[event->topic]), RD_KAFKA_V_PARTITION(RD_KAFKA_PARTITION_UA),
+      RD_KAFKA_V_MSGFLAGS(0), RD_KAFKA_V_KEY(event->user.data, event->user.size),
+      RD_KAFKA_V_VALUE((void *)(uintptr_t)value.data, value.size), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(event), RD_KAFKA_V_END);
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
     if (event->state == KS_OUTGOING_WAITING) publisher->lanes[event->lane].unacknowledged[event->flow]++;
     event->state = KS_OUTGOING_SENT;

@@ -6,7 +6,16 @@
 #include "../core/log.h"
 #include "publisher_internal.h"
 
-enum { POLL_MS = 200, DRAIN_POLL_MS = 50, CLOSE_DRAIN_MS = 2000, RENEW_FIRST_MS = 50, RENEW_MAX_MS = 10000, READ_LOG_MS = 3000, COME_HOME_MS = 2000, DESTROY_MS = 5000 };
+enum {
+  POLL_MS = 200,
+  DRAIN_POLL_MS = 50,
+  CLOSE_DRAIN_MS = 2000,
+  RENEW_FIRST_MS = 50,
+  RENEW_MAX_MS = 10000,
+  READ_LOG_MS = 3000,
+  COME_HOME_MS = 2000,
+  DESTROY_MS = 5000
+};
 
 // Takes from the front what is done: in order of taking, or as it came.
 static struct ks_outgoing *collect(struct ks_publisher *publisher) {
@@ -25,7 +34,8 @@ static struct ks_outgoing *collect(struct ks_publisher *publisher) {
   return list;
 }
 
-static void call_back(struct ks_publisher *publisher, const struct ks_outgoing *event, enum ks_outcome outcome, const struct ks_problem *problem) {
+static void call_back(struct ks_publisher *publisher, const struct ks_outgoing *event, enum ks_outcome outcome,
+                      const struct ks_problem *problem) {
   if (!event->on_receipt) return;
   int64_t revision = event->offset < 0 ? -1 : ks_revision(publisher->genesis.epoch, event->offset);
   struct ks_result result = {
@@ -210,7 +220,8 @@ static void leave_alone(struct ks_publisher *publisher) {
   }
   pthread_mutex_unlock(&publisher->lock);
   if (!leave) return;
-  for (int64_t until_ms = ks_clock_monotonic_ms() + COME_HOME_MS; rd_kafka_outq_len(publisher->producer) > 0 && ks_clock_monotonic_ms() < until_ms;) {
+  for (int64_t until_ms = ks_clock_monotonic_ms() + COME_HOME_MS;
+       rd_kafka_outq_len(publisher->producer) > 0 && ks_clock_monotonic_ms() < until_ms;) {
     poll_once(publisher, DRAIN_POLL_MS);
   }
   renew(publisher);

@@ -31,7 +31,9 @@ static void *begin(void *given) {
   return (void *)(intptr_t)beginning.function(beginning.argument);
 }
 
-static int answer(int code) { return code == 0 ? thrd_success : code == ETIMEDOUT ? thrd_timedout : code == EBUSY ? thrd_busy : thrd_error; }
+static int answer(int code) {
+  return code == 0 ? thrd_success : code == ETIMEDOUT ? thrd_timedout : code == EBUSY ? thrd_busy : thrd_error;
+}
 
 int thrd_create(thrd_t *thread, thrd_start_t function, void *argument) {
   struct beginning *beginning = malloc(sizeof *beginning);

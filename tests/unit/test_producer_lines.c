@@ -87,8 +87,10 @@ static void check_length(size_t length, bool ended) {
 }
 
 START_TEST(a_line_is_whole_up_to_the_limit_and_comes_in_pieces_beyond) {
-  static const size_t lengths[] = {KS_LINE_BYTES_MAX - 1, KS_LINE_BYTES_MAX, KS_LINE_BYTES_MAX + 1, KS_LINE_BYTES_MAX + (1 << 18) - 1, KS_LINE_BYTES_MAX + (1 << 18),
-                                   KS_LINE_BYTES_MAX + (1 << 18) + 1, 2 * KS_LINE_BYTES_MAX, 5 * KS_LINE_BYTES_MAX + 7};
+  static const size_t lengths[] = {KS_LINE_BYTES_MAX - 1,         KS_LINE_BYTES_MAX,
+                                   KS_LINE_BYTES_MAX + 1,         KS_LINE_BYTES_MAX + (1 << 18) - 1,
+                                   KS_LINE_BYTES_MAX + (1 << 18), KS_LINE_BYTES_MAX + (1 << 18) + 1,
+                                   2 * KS_LINE_BYTES_MAX,         5 * KS_LINE_BYTES_MAX + 7};
   for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
     check_length(lengths[i], true);
     check_length(lengths[i], false);

@@ -60,8 +60,8 @@ static struct ks_publisher *open_plain(void) { return open_with((struct ks_publi
 struct book {
   pthread_mutex_t lock;
   int receipts, acknowledged, failed, unknown;
-  int seen[EVENTS_MAX];          // receipts by event number, which is the id
-  int order[EVENTS_MAX];         // event numbers in the order of their receipts
+  int seen[EVENTS_MAX];   // receipts by event number, which is the id
+  int order[EVENTS_MAX];  // event numbers in the order of their receipts
   int64_t offset[EVENTS_MAX], revision[EVENTS_MAX];
   int32_t partition[EVENTS_MAX];
   char code[40];
@@ -159,7 +159,8 @@ static struct reading *read_log(const char *topic, void (*take_one)(struct readi
   rd_kafka_conf_set(conf, "log_level", "0", text, sizeof text);
   rd_kafka_t *consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
   rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(PARTITIONS);
-  for (int32_t partition = 0; partition < PARTITIONS; partition++) rd_kafka_topic_partition_list_add(list, topic, partition)->offset = RD_KAFKA_OFFSET_BEGINNING;
+  for (int32_t partition = 0; partition < PARTITIONS; partition++)
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = RD_KAFKA_OFFSET_BEGINNING;
   rd_kafka_assign(consumer, list);
   rd_kafka_topic_partition_list_destroy(list);
   int64_t until_ms = ks_clock_monotonic_ms() + LIMIT_MS;
@@ -194,7 +195,8 @@ static void check_log(const struct book *book, int count, int users, bool repeat
     ck_assert_int_lt(one->number, count);
     ck_assert_int_eq(one->user, one->number % users);
     if (copies[one->number]++ == 0) {
-      ck_assert_msg(one->number > last_new[one->user], "user %d: event %d first stands after %d", one->user, one->number, last_new[one->user]);
+      ck_assert_msg(one->number > last_new[one->user], "user %d: event %d first stands after %d", one->user, one->number,
+                    last_new[one->user]);
       last_new[one->user] = one->number;
     }
     if (book->offset[one->number] == one->offset && book->partition[one->number] == one->partition) matched++;
@@ -247,8 +249,9 @@ END_TEST
 START_TEST(too_few_replicas_are_waited_for_and_the_order_holds) {
   struct ks_publisher *publisher = open_plain();
   struct book *book = book_new();
-  rd_kafka_mock_push_request_errors(cluster, PRODUCE_REQUEST, 6, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-                                    RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+  rd_kafka_mock_push_request_errors(cluster, PRODUCE_REQUEST, 6, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+                                    RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+                                    RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
                                     RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS);
   publish_range(publisher, book, 0, 600, 6);
   settle(publisher, book, 600);
@@ -284,7 +287,8 @@ START_TEST(a_sequence_error_from_the_broker_loses_nothing) {
   struct book *book = book_new();
   publish_range(publisher, book, 0, 200, 4);
   wait_for_stats(publisher, some_acknowledged);
-  rd_kafka_mock_push_request_errors(cluster, PRODUCE_REQUEST, 2, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+  rd_kafka_mock_push_request_errors(cluster, PRODUCE_REQUEST, 2, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+                                    RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
   publish_range(publisher, book, 200, 1000, 4);
   settle(publisher, book, 1000);
   check_log(book, 1000, 4, true);
@@ -403,7 +407,8 @@ struct publishing {
 static void *publish_main(void *argument) {
   struct publishing *publishing = argument;
   // Its own users: the parity of a number is that of its user, of whom there are ten.
-  for (int number = publishing->from; number < publishing->to; number += 2) publish_number(publishing->publisher, publishing->book, number, 10, LIMIT_MS);
+  for (int number = publishing->from; number < publishing->to; number += 2)
+    publish_number(publishing->publisher, publishing->book, number, 10, LIMIT_MS);
   return NULL;
 }
 
@@ -439,7 +444,8 @@ START_TEST(what_the_broker_refuses_for_good_fails_alone) {
   publish_range(publisher, book, 0, 1, 1);
   settle(publisher, book, 1);
   // The batch is refused; sent again one by one, the first one is.
-  rd_kafka_mock_push_request_errors(cluster, PRODUCE_REQUEST, 2, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  rd_kafka_mock_push_request_errors(cluster, PRODUCE_REQUEST, 2, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+                                    RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
   publish_range(publisher, book, 1, 50, 1);
   ck_assert_int_eq(ks_publisher_flush(publisher, LIMIT_MS, NULL, NULL), 0);
   ck_assert_int_eq(book->failed, 1);
@@ -486,10 +492,10 @@ START_TEST(what_the_verdict_would_refuse_is_refused_before_it_is_sent) {
   static char long_time[9000];
   memset(long_time, '1', sizeof long_time - 1);
   const struct ks_change good = good_change();
-#define REFUSED(code, member, value) \
-  do {                               \
-    struct ks_change change = good;  \
-    change.member = value;           \
+#define REFUSED(code, member, value)         \
+  do {                                       \
+    struct ks_change change = good;          \
+    change.member = value;                   \
     expect_refusal(publisher, change, code); \
   } while (0)
   REFUSED("key-missing", user, NULL);
@@ -544,8 +550,8 @@ START_TEST(publishing_and_waiting_answers_with_the_receipt_or_that_the_fate_is_u
   size_t size = ks_receipt_json(&receipt, json, sizeof json);
   ck_assert_int_eq(size, strlen(json));
   char expected[200];
-  snprintf(expected, sizeof expected, "{\"id\":\"1\",\"topic\":\"keepsake.changes\",\"partition\":%d,\"offset\":0,\"revision\":%lld}", (int)ks_partition_of(KS_BYTES("anna"), PARTITIONS),
-           (long long)ks_revision(EPOCH, 0));
+  snprintf(expected, sizeof expected, "{\"id\":\"1\",\"topic\":\"keepsake.changes\",\"partition\":%d,\"offset\":0,\"revision\":%lld}",
+           (int)ks_partition_of(KS_BYTES("anna"), PARTITIONS), (long long)ks_revision(EPOCH, 0));
   ck_assert_str_eq(json, expected);
   brokers_down();
   change.sequence = 2;
@@ -630,15 +636,20 @@ static void take_chunk(struct reading *reading, const rd_kafka_message_t *messag
     rd_kafka_header_get_all(list, i, &name, &value, &size);
     headers[i] = (struct ks_header){ks_bytes_string(name), {value, size}};
   }
-  struct ks_record record = {.topic = KS_TOPIC_BLOBS, .partition = message->partition, .key = {message->key, message->key_len}, .value = {message->payload, message->len},
-                             .headers = headers, .header_count = count};
+  struct ks_record record = {.topic = KS_TOPIC_BLOBS,
+                             .partition = message->partition,
+                             .key = {message->key, message->key_len},
+                             .value = {message->payload, message->len},
+                             .headers = headers,
+                             .header_count = count};
   ck_assert(ks_event_judge(&record, PARTITIONS, &scratch, &event));
   ck_assert_msg(event.reason == KS_REASON_NONE, "%s: %s", ks_reason_code(event.reason), event.detail);
   ck_assert_int_eq(event.act, KS_ACT_CHUNK);
   ck_assert_int_eq(event.chunk, reading->count);
   ck_assert_int_eq(event.chunks, 3);
   ck_assert_int_eq(event.size_bytes, 2 * KS_DATA_BYTES_MAX + 1);
-  for (size_t i = 0; i < event.doc.size; i++) ck_assert_int_eq((unsigned char)event.doc.data[i], (reading->count * KS_DATA_BYTES_MAX + (int)i) % 251);
+  for (size_t i = 0; i < event.doc.size; i++)
+    ck_assert_int_eq((unsigned char)event.doc.data[i], (reading->count * KS_DATA_BYTES_MAX + (int)i) % 251);
   reading->count++;
   ks_scratch_free(&scratch);
 }
@@ -656,7 +667,8 @@ START_TEST(a_photograph_travels_in_chunks_that_the_verdict_takes) {
   struct chunks chunks = {0, -1};
   struct ks_photo photo = {0}, again = {0};
   struct ks_problem problem = {0};
-  ck_assert_int_eq(ks_publish_photo(publisher, "anna", "/handsets/1", bytes, size, LIMIT_MS, on_chunk, &chunks, &photo, &problem), KS_ANSWER_OK);
+  ck_assert_int_eq(ks_publish_photo(publisher, "anna", "/handsets/1", bytes, size, LIMIT_MS, on_chunk, &chunks, &photo, &problem),
+                   KS_ANSWER_OK);
   ck_assert_int_eq(ks_publisher_flush(publisher, LIMIT_MS, NULL, NULL), 0);
   ck_assert_int_eq(chunks.receipts, 3);
   ck_assert_int_eq(photo.chunks, 3);
@@ -667,7 +679,8 @@ START_TEST(a_photograph_travels_in_chunks_that_the_verdict_takes) {
   FILE *file = fdopen(mkstemp(path), "w");
   ck_assert_int_eq(fwrite(bytes, 1, size, file), size);
   fclose(file);
-  ck_assert_int_eq(ks_publish_photo_file(publisher, "anna", "/handsets/1", path, LIMIT_MS, on_chunk, &chunks, &again, &problem), KS_ANSWER_OK);
+  ck_assert_int_eq(ks_publish_photo_file(publisher, "anna", "/handsets/1", path, LIMIT_MS, on_chunk, &chunks, &again, &problem),
+                   KS_ANSWER_OK);
   ck_assert_int_eq(ks_publisher_flush(publisher, LIMIT_MS, NULL, NULL), 0);
   ck_assert_int_eq(chunks.receipts, 6);
   ck_assert_str_eq(again.sha256, photo.sha256);
