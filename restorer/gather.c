@@ -186,15 +186,19 @@ int64_t ks_gather_total(const struct ks_gather *gather) {
   return total;
 }
 
-// So many buckets that one of them is about a sixteenth of the memory.
+int ks_gather_fan(int64_t records, enum ks_topic topic, size_t memory_bytes) {
+  int64_t bytes = records * (topic == KS_TOPIC_BLOBS ? CHUNK_BYTES : CHANGE_BYTES);
+  int fan = 1;
+  while (fan < FAN_MAX && bytes / fan > (int64_t)(memory_bytes / 16)) fan *= 2;
+  return fan;
+}
+
 static void choose_fan(struct ks_gather *gather) {
-  int64_t largest = 0;
   for (int i = 0; i < gather->part_count; i++) {
-    int64_t bytes = gather->parts[i].to * (gather->parts[i].topic == KS_TOPIC_BLOBS ? CHUNK_BYTES : CHANGE_BYTES);
-    if (bytes > largest) largest = bytes;
+    int fan = ks_gather_fan(gather->parts[i].to, gather->parts[i].topic, gather->memory_bytes);
+    if (fan > gather->fan) gather->fan = fan;
   }
-  gather->fan = 1;
-  while (gather->fan < FAN_MAX && largest / gather->fan > (int64_t)(gather->memory_bytes / 16)) gather->fan *= 2;
+  if (gather->fan == 0) gather->fan = 1;
 }
 
 // The longest partitions first, each to the reader that has the least.

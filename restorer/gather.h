@@ -69,6 +69,8 @@ typedef bool ks_gather_tick(void *arg, int64_t done, int64_t total, struct ks_er
 // Reads it all. False: cannot be read or stopped (as the source says), exit 7 for a gap that no ruling accepts or a log without genesis, 6 for a record that this
 // program may not pass.
 bool ks_gather_run(struct ks_gather *gather, ks_gather_tick *tick, void *arg, struct ks_error *err);
+// So many buckets a stream that one of them is about a sixteenth of the memory.
+int ks_gather_fan(int64_t records, enum ks_topic topic, size_t memory_bytes);
 int64_t ks_gather_total(const struct ks_gather *gather);
 int64_t ks_gather_spilled(const struct ks_gather *gather);
 // Frees what it has learned and kept, not the list of parts.

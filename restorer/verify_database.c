@@ -1,0 +1,138 @@
+// The database's side: streams and rows of each partition in one snapshot, set apart as the log's records will be.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../core/log.h"
+#include "../core/stop.h"
+#include "verify.h"
+
+enum { SAMPLE_MAX = 10000000 };
+
+bool ks_verify_wants(const void *arg, struct ks_bytes user) {
+  const struct ks_verify *verify = arg;
+  if (verify->people.count) return ks_people_has(&verify->people, user);
+  return ks_gather_hash_user(user) <= verify->sample_below;
+}
+
+// The smallest hashes, the largest of them on top; and all that have ever been among them, since people have items of several kinds.
+struct picking { uint64_t *heap; int64_t count, wanted; struct ks_table known; };
+
+static void sink(uint64_t *heap, int64_t count, int64_t at) {
+  for (int64_t child; (child = 2 * at + 1) < count; at = child) {
+    if (child + 1 < count && heap[child + 1] > heap[child]) child++;
+    if (heap[at] >= heap[child]) return;
+    uint64_t swap = heap[at];
+    heap[at] = heap[child];
+    heap[child] = swap;
+  }
+}
+
+static bool pick(void *arg, struct ks_bytes user) {
+  struct picking *picking = arg;
+  uint64_t hash = ks_gather_hash_user(user);
+  if (picking->count == picking->wanted && hash >= picking->heap[0]) return true;
+  for (struct ks_table_slot *s = ks_table_first(&picking->known, hash); s && s->entry; s = ks_table_after(&picking->known, s))
+    if (s->hash == hash) return true;
+  if (!ks_table_add(&picking->known, hash, picking)) return false;
+  if (picking->count < picking->wanted) {
+    picking->heap[picking->count++] = hash;
+    if (picking->count == picking->wanted)
+      for (int64_t at = picking->count / 2; at >= 0; at--) sink(picking->heap, picking->count, at);
+  } else {
+    picking->heap[0] = hash;
+    sink(picking->heap, picking->count, 0);
+  }
+  return true;
+}
+
+bool ks_verify_sample(struct ks_verify *verify, struct ks_store *store, int64_t wanted, struct ks_error *err) {
+  struct picking picking = {.wanted = wanted};
+  if (wanted > SAMPLE_MAX) return true;  // all of them
+  bool ok = (picking.heap = calloc((size_t)wanted + 1, sizeof *picking.heap)) || ks_error_memory(err);
+  for (int32_t p = 0; ok && p < verify->survey.partitions; p++)
+    for (int k = KS_KIND_CONTACT; ok && k <= KS_KIND_SCORE; k++) ok = ks_rows_people(store, k, p, pick, &picking, err);
+  if (ok && picking.count == wanted) verify->sample_below = picking.heap[0];
+  ks_table_free(&picking.known);
+  free(picking.heap);
+  return ok;
+}
+
+struct reading { struct ks_verify *verify; struct ks_look *look; };
+
+static bool take_row(void *arg, const struct ks_row *row, struct ks_error *err) {
+  struct reading *reading = arg;
+  struct ks_verify *verify = reading->verify;
+  enum { SHA = 2, CHUNKS = 3, SIZE = 4 };  // of photos and their chunks
+  struct ks_bytes user = ks_row_user(row);
+  if (!verify->all && (!user.data || !ks_verify_wants(verify, user))) return true;
+  if (user.data) ks_census_add(&verify->met, ks_gather_hash_user(user));
+  if (row->kind == KS_KIND_BLOB && row->table == KS_ROW_DEAD) return ks_compare_collect(&reading->look->late, row, err);
+  uint64_t place = ks_gather_hash_user(user);
+  if (row->table == KS_ROW_BLOB || row->table == KS_ROW_CHUNK)
+    place = ks_gather_hash_set(user, ks_row_field(row, SHA), (int32_t)ks_row_int(row, CHUNKS), ks_row_int(row, SIZE));
+  int bucket = reading->look->lane_bucket + ks_gather_bucket(place, verify->gather.fan);
+  struct ks_buf *tail = ks_spill_tail(verify->lane, bucket, row->size, err);
+  if (!tail) return false;
+  size_t at = tail->size;
+  if (!ks_buf_add(tail, row, row->size)) return ks_error_memory(err);
+  ((struct ks_row *)(void *)(tail->data + at))->place = place;
+  return ks_spill_added(verify->lane, bucket, err);
+}
+
+static bool partition_wanted(const struct ks_verify *verify, int32_t partition) {
+  if (!verify->people.count) return true;
+  for (int i = 0; i < verify->people.count; i++)
+    if (ks_partition_of(verify->people.names[i], verify->survey.partitions) == partition) return true;
+  return false;
+}
+
+static bool read_stream(struct ks_verify *verify, struct ks_store *store, const struct ks_stream *stream, struct ks_error *err) {
+  struct ks_look *look = &verify->looks[verify->look_count];
+  *look = (struct ks_look){.stream = *stream, .lane_bucket = verify->look_count * verify->gather.fan};
+  verify->look_count++;
+  struct reading reading = {verify, look};
+  const struct ks_rows_wanted wanted = {.topic = stream->topic, .partition = stream->partition, .kind = stream->kind, .deep = verify->deep,
+                                        .digests = verify->deep && stream->kind == KS_KIND_BLOB,
+                                        .users = verify->people.count ? verify->people.names : NULL, .user_count = verify->people.count};
+  return !ks_stop_asked() ? ks_rows_read(store, &wanted, take_row, &reading, err) : ks_stop_error(err);
+}
+
+static bool read_partition(struct ks_verify *verify, struct ks_store *store, int32_t partition, struct ks_error *err) {
+  struct ks_streams streams = {0};
+  bool ok = ks_store_exec(store, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err) && ks_store_streams(store, -1, partition, false, &streams, err);
+  for (int i = 0; ok && i < streams.count; i++) {
+    const struct ks_stream *s = &streams.list[i];
+    if (s->state == KS_STATE_RESTORING || s->state == KS_STATE_LOADING) {
+      verify->not_looked_at++;
+      ks_log(KS_LOG_WARNING, "not looked at: it is being restored", "topic", ks_topic_name(s->topic), "partition", KS_LOG_INT(s->partition), "kind", ks_kind_name(s->kind), NULL);
+      continue;
+    }
+    ok = read_stream(verify, store, s, err);
+  }
+  ks_store_rollback(store);
+  ks_streams_free(&streams);
+  return ok;
+}
+
+// As many buckets as the log's length below the positions wants.
+static void choose_fan(struct ks_verify *verify) {
+  int64_t longest[KS_TOPIC_COUNT] = {0};
+  for (int i = 0; i < verify->survey.streams.count; i++) {
+    const struct ks_stream *s = &verify->survey.streams.list[i];
+    if (s->next_offset > longest[s->topic]) longest[s->topic] = s->next_offset;
+  }
+  int changes = ks_gather_fan(longest[KS_TOPIC_CHANGES], KS_TOPIC_CHANGES, verify->gather.memory_bytes);
+  int blobs = ks_gather_fan(longest[KS_TOPIC_BLOBS], KS_TOPIC_BLOBS, verify->gather.memory_bytes);
+  verify->gather.fan = changes > blobs ? changes : blobs;
+}
+
+bool ks_verify_read_database(struct ks_verify *verify, struct ks_store *store, struct ks_error *err) {
+  choose_fan(verify);
+  verify->looks = calloc((size_t)verify->survey.streams.count + 1, sizeof *verify->looks);
+  if (!verify->looks) return ks_error_memory(err);
+  verify->lane = ks_spill_new(ks_spill_folder(verify->options), verify->survey.streams.count * verify->gather.fan + 1, verify->memory_bytes / 4, err);
+  bool ok = verify->lane != NULL;
+  for (int32_t p = 0; ok && p < verify->survey.partitions; p++)
+    if (partition_wanted(verify, p)) ok = read_partition(verify, store, p, err);
+  return ok;
+}
