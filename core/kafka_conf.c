@@ -48,6 +48,7 @@ static const struct property DEFAULTS[] = {
 
 // Small fetches and queues: measured as fast as large ones, at two thirds of the memory. queued.min.messages bounds what librdkafka needs beside the bytes.
 static const struct property DEFAULTS_READ[] = {
+    {"socket.timeout.ms", "10000"},  // what bounds a question when no broker is there, whatever time was given for it
     {"fetch.wait.max.ms", "10"},  // ranges end below the high watermark: there is nothing to wait for
     {"fetch.max.bytes", "4194304"},
     {"queued.max.messages.kbytes", "16384"},

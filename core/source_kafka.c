@@ -12,7 +12,8 @@
 #include "stop.h"
 
 enum {
-  ASK_MS = 10000,        // for one question about watermarks
+  ASK_MS = 10000,        // for one question about watermarks, in tries of
+  TRY_MS = 1000,
   NUDGE_AFTER_MS = 1,    // see nudge()
   SUSPECT_EVERY_MS = 1000,
   SHORT_FOR_MS = 10000,  // a new leader may know less for a moment
@@ -42,7 +43,6 @@ struct log_source {
   struct ks_kafka_headers headers;
   struct ks_kafka_trouble trouble;
   int64_t last_message_ms, last_suspect_ms, down_since_ms;
-  int nudged;           // the part whose leader was asked last
   bool fresh;           // a message has come since the last wait
   bool stuck_said, failed;
 };
@@ -70,24 +70,41 @@ static bool gone(struct ks_error *err, const struct part *part) {
   return ks_error_hint(err, "Stop whoever deletes topics, and run keepsake doctor before anything else.");
 }
 
-// *low and *high of a part; an error only where nothing could be learnt.
+// *low and *high of a part, in one try. 2.0.2 does not keep to the time given for watermarks when no broker is there; with metadata it does, so that comes first.
+static rd_kafka_resp_err_t try_ask(struct log_source *source, const struct part *part, int64_t *low, int64_t *high) {
+  const struct rd_kafka_metadata *metadata = NULL;
+  rd_kafka_resp_err_t code = rd_kafka_metadata(source->rk, 0, part->rkt, &metadata, TRY_MS);
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (metadata->topic_cnt == 1) code = metadata->topics[0].err;
+    rd_kafka_metadata_destroy(metadata);
+  }
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    code = rd_kafka_query_watermark_offsets(source->rk, ks_topic_name(part->range.topic), part->range.partition, low, high, TRY_MS);
+  }
+  rd_kafka_poll(source->rk, 0);
+  return code;
+}
+
+static bool is_gone(rd_kafka_resp_err_t code) {
+  return code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+}
+
+// The same with patience: an error only where nothing could be learnt.
 static bool ask(struct log_source *source, const struct part *part, int64_t *low, int64_t *high, struct ks_error *err) {
   char place[64], what[160];
   rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
   int64_t end_ms = ks_clock_monotonic_ms() + ASK_MS;
-  ks_kafka_place(place, part->range.topic, part->range.partition);
   while (ks_clock_monotonic_ms() < end_ms) {
     if (ks_stop_asked()) return ks_stop_error(err);
-    code = rd_kafka_query_watermark_offsets(source->rk, ks_topic_name(part->range.topic), part->range.partition, low, high, 2000);
-    rd_kafka_poll(source->rk, 0);
+    code = try_ask(source, part, low, high);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return true;
     if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED || source->trouble.code == RD_KAFKA_RESP_ERR__AUTHENTICATION) break;
     // A broker that has just started may not know its topics yet.
     if (ks_stop_wait(200)) return ks_stop_error(err);
   }
-  if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC) return gone(err, part);
+  if (is_gone(code)) return gone(err, part);
   if (code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__TIMED_OUT) return ks_kafka_unreachable(err, source->config, &source->trouble);
-  snprintf(what, sizeof what, "cannot ask for the first and last offset of %s", place);
+  snprintf(what, sizeof what, "cannot ask for the first and last offset of %s", ks_kafka_place(place, part->range.topic, part->range.partition));
   return ks_kafka_error(err, code, what);
 }
 
@@ -134,14 +151,13 @@ static enum ks_next gap_to_end(struct log_source *source, struct part *part, str
   return KS_NEXT_GAP;
 }
 
-// 2.0.2 looks only once a second whether a full queue has room again, unless its broker thread is woken: a question to the partition's leader does that.
+// 2.0.2 looks only once a second whether a full queue has room again, unless its broker thread is woken: a question does that. It goes to any broker, so
+// that with several it may take a few.
 static void nudge(struct log_source *source) {
   for (int i = 0; i < source->count; i++) {
-    source->nudged = (source->nudged + 1) % source->count;
-    const struct part *part = &source->parts[source->nudged];
-    if (part->done) continue;
-    int64_t low, high;
-    rd_kafka_query_watermark_offsets(source->rk, ks_topic_name(part->range.topic), part->range.partition, &low, &high, 1000);
+    const struct rd_kafka_metadata *metadata = NULL;
+    if (source->parts[i].done) continue;
+    if (rd_kafka_metadata(source->rk, 0, source->parts[i].rkt, &metadata, 100) == RD_KAFKA_RESP_ERR_NO_ERROR) rd_kafka_metadata_destroy(metadata);
     return;
   }
 }
@@ -153,12 +169,12 @@ static bool still_there(struct log_source *source, int64_t now_ms, struct ks_err
     struct part *part = &source->parts[i];
     if (part->done) continue;
     int64_t low, high;
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(source->rk, ks_topic_name(part->range.topic), part->range.partition, &low, &high, 1000);
-    if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC) {
+    rd_kafka_resp_err_t code = try_ask(source, part, &low, &high);
+    if (is_gone(code)) {
       if (!ask(source, part, &low, &high, err)) return false;  // it was a broker that had not finished starting, or this is the end
       code = RD_KAFKA_RESP_ERR_NO_ERROR;
     }
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) continue;
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) break;  // nobody is there: one try is enough
     asked_one = true;
     if (low > part->next) return lost(err, part, low, high);
     if (high >= part->range.to) {
@@ -169,7 +185,6 @@ static bool still_there(struct log_source *source, int64_t now_ms, struct ks_err
       return lost(err, part, low, high);
     }
   }
-  rd_kafka_poll(source->rk, 0);
   source->trouble.partition_gone = false;
   if (asked_one) {
     source->down_since_ms = 0;
