@@ -53,7 +53,7 @@ static void look_at_topic(struct ks_doctor *doctor, enum ks_topic topic) {
   if (partitions == 0) {
     ks_doctor_add(doctor, ks_topic_name(topic), "topic", "not there", "brokers", doctor->has_lineage ? KS_FOUND_LOST : KS_FOUND_UNSAFE,
                   doctor->has_lineage ? "the database was made from a log that is not here: it was deleted, or this is another cluster" : "there is no log",
-                  doctor->has_lineage ? "keep the database: it is the last copy; docs/operations.md, \"the topic is gone\"" : "keepsake init");
+                  doctor->has_lineage ? "keep the database: it is the last copy; docs/operations.md, \"The log has lost records\"" : "keepsake init");
     return;
   }
   int32_t expected = doctor->has_lineage ? doctor->lineage.partitions : doctor->partitions ? doctor->partitions : partitions;
@@ -61,7 +61,7 @@ static void look_at_topic(struct ks_doctor *doctor, enum ks_topic topic) {
   snprintf(value, sizeof value, "%d", (int)partitions);
   snprintf(wanted, sizeof wanted, "people's changes are looked for in other partitions than they are in: %d were and must be there", (int)expected);
   ks_doctor_add(doctor, ks_topic_name(topic), "partitions", value, "brokers", partitions == expected ? KS_FOUND_OK : KS_FOUND_UNSAFE, wanted,
-                "partitions cannot be taken away: stop publishing; docs/operations.md, \"another partition count\"");
+                "partitions cannot be taken away: stop publishing; docs/operations.md, \"The number of partitions changed\"");
   int replicas = look_at_replicas(doctor, topic, partitions);
   if (!ks_kafka_topic_settings(doctor->kafka, topic, &settings, &err)) {
     ks_doctor_add_error(doctor, ks_topic_name(topic), "settings", KS_FOUND_UNKNOWN, &err);

@@ -4,8 +4,8 @@
 
 #include "doctor.h"
 
-#define LOST_LOG "docs/operations.md, \"the log begins above offset 0\""
-#define OTHER_LOG "docs/operations.md, \"another log\""
+#define LOST_LOG "docs/operations.md, \"The log has lost records\""
+#define OTHER_LOG "docs/operations.md, \"It is not the log of this database\""
 
 struct seen {
   char lineage[KS_UUID_SIZE + 1];

@@ -31,7 +31,7 @@ static void look_at_anchor(struct ks_doctor *doctor, const char *place, const st
   }
   snprintf(value, sizeof value, "offset %lld %s", (long long)s->anchor.offset, found ? "differs" : "is gone");
   ks_doctor_add(doctor, place, "anchor", value, "log", KS_FOUND_LOST, "the record that the database applied last is not the one that the log holds there: the log was made anew, cut or exchanged",
-                "docs/operations.md, \"the anchor does not fit\"");
+                "docs/operations.md, \"The log has lost records\"");
 }
 
 static void look_at_partition(struct ks_doctor *doctor, const struct ks_stream *streams, int count, struct sums *sums) {
@@ -50,12 +50,12 @@ static void look_at_partition(struct ks_doctor *doctor, const struct ks_stream *
     if (s->next_offset > high) {
       snprintf(value, sizeof value, "%lld (%s), log's end %lld", (long long)s->next_offset, ks_kind_name(s->kind), (long long)high);
       ks_doctor_add(doctor, place, "position", value, "database", KS_FOUND_LOST, "the log is shorter than the database: acknowledged records are lost in Kafka, the database still has them",
-                    "keep the database as it is; docs/operations.md, \"the log is shorter than the database\"");
+                    "keep the database as it is; docs/operations.md, \"The log has lost records\"");
       return;
     }
     if (s->next_offset < low) {
       snprintf(value, sizeof value, "%lld (%s), log's start %lld", (long long)s->next_offset, ks_kind_name(s->kind), (long long)low);
-      ks_doctor_add(doctor, place, "position", value, "database", KS_FOUND_LOST, "what the database has not applied yet is gone from the log", "docs/operations.md, \"the log begins above offset 0\"");
+      ks_doctor_add(doctor, place, "position", value, "database", KS_FOUND_LOST, "what the database has not applied yet is gone from the log", "docs/operations.md, \"The log has lost records\"");
       return;
     }
     if (s->anchor.offset == checked) continue;  // streams mostly stand together

@@ -14,7 +14,8 @@ struct ks_status_place {  // one partition of one topic
 struct ks_status {
   bool has_database, has_log;
   struct ks_error database_error, log_error;
-  struct ks_lineage lineage;
+  struct ks_lineage lineage;                  // the database's
+  char log_lineage[KS_UUID_SIZE + 1];         // the log's; "": not known
   struct ks_streams streams;
   int32_t partitions;
   struct ks_status_place *places[KS_TOPIC_COUNT];

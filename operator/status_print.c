@@ -158,6 +158,7 @@ void ks_status_print(const struct ks_status *status) {
   if (!status->has_database) {
     print_error("postgresql", &status->database_error);
   } else {
+    if (status->log_lineage[0] && !status->has_log) printf("the log's lineage: %s\n", status->log_lineage);
     printf("log %s, epoch %d, %d partitions; streams: %s\n", status->lineage.lineage, (int)status->lineage.epoch, (int)status->lineage.partitions, states_of(text, status, -1, -1, -1));
   }
   print_rates(status);

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,6 +72,21 @@ static bool read_lineage(struct ks_status *status, struct ks_store *store) {
   return ks_error_hint(&status->database_error, "Run keepsake init.");
 }
 
+// The log's own lineage; another one than the database's makes positions and lag senseless, so then the log is as good as unknown.
+static bool read_genesis(struct ks_status *status, struct ks_kafka *kafka, const char *brokers) {
+  struct ks_genesis genesis;
+  bool found = false;
+  if (!ks_kafka_genesis(kafka, KS_TOPIC_CHANGES, 0, &genesis, &found, &status->log_error)) return false;
+  if (found) snprintf(status->log_lineage, sizeof status->log_lineage, "%s", genesis.lineage);
+  if (!status->has_database || (found && strcmp(genesis.lineage, status->lineage.lineage) == 0)) return true;
+  if (found) {
+    ks_error_set(&status->log_error, KS_ERROR_LOST, KS_EXIT_REFUSED, "the log at %s is %s, but the database belongs to %s", brokers, genesis.lineage, status->lineage.lineage);
+  } else {
+    ks_error_set(&status->log_error, KS_ERROR_LOST, KS_EXIT_REFUSED, "%s/%d has no genesis record: it is not the log of this database", ks_topic_name(KS_TOPIC_CHANGES), 0);
+  }
+  return ks_error_hint(&status->log_error, "Check -b and -d against each other, then run keepsake doctor.");
+}
+
 // Two looks a second apart give the rates.
 static bool sample(struct ks_status *status, struct ks_store *store, struct ks_kafka *kafka, struct ks_error *err) {
   int64_t ends = 0, ends_then = 0, applied_then = status->has_database ? applied(&status->streams) : 0;
@@ -101,7 +117,7 @@ static void sum_lag(struct ks_status *status) {
 }
 
 bool ks_status_read(struct ks_status *status, const struct ks_options *options, struct ks_error *err) {
-  struct ks_kafka_config config;
+  struct ks_kafka_config config = {0};
   struct ks_kafka *kafka = NULL;
   *status = (struct ks_status){.lag = -1, .applied_per_s = -1, .published_per_s = -1};
   struct ks_store *store = ks_store_open(ks_options_string(options, KS_OPT_DATABASE), "status", KS_STORE_OPERATOR, &status->database_error);
@@ -115,6 +131,7 @@ bool ks_status_read(struct ks_status *status, const struct ks_options *options, 
     ks_error_hint(&status->log_error, "Run keepsake init.");
     status->has_log = false;
   }
+  status->has_log = status->has_log && read_genesis(status, kafka, config.brokers);
   bool ok = make_places(status, err) && sample(status, store, kafka, err);
   if (ok) sum_lag(status);
   ks_kafka_close(kafka);
@@ -134,9 +151,9 @@ const char *ks_status_next(char text[200], const struct ks_stream *stream) {
   if (strncmp(stream->reason, "dead-letter-limit", 17) == 0) {
     snprintf(text, 200, "mend the sources below, then: keepsake consume --resume %s/%d", ks_topic_name(stream->topic), (int)stream->partition);
   } else if (strncmp(stream->reason, "gap", 3) == 0) {
-    snprintf(text, 200, "keepsake doctor, then docs/operations.md, \"a gap in the log\"");
+    snprintf(text, 200, "keepsake doctor, then docs/operations.md, \"One partition or stream stands stopped\"");
   } else if (strncmp(stream->reason, "refused-by-postgresql", 21) == 0) {
-    snprintf(text, 200, "a defect of keepsake's: docs/operations.md, \"refused by PostgreSQL\"; then keepsake consume --resume %s/%d", ks_topic_name(stream->topic),
+    snprintf(text, 200, "a defect of keepsake's: docs/operations.md, \"One partition or stream stands stopped\"; then keepsake consume --resume %s/%d", ks_topic_name(stream->topic),
              (int)stream->partition);
   } else {
     snprintf(text, 200, "docs/operations.md; when mended: keepsake consume --resume %s/%d", ks_topic_name(stream->topic), (int)stream->partition);

@@ -210,6 +210,16 @@ def test_status_tells_what_it_can_when_a_server_is_away(ready, what, gone, statu
     assert ready("status", "--json", env={what: gone}, check=status).json()["kafka" if status == 8 else "postgresql"]["exit"] == status
 
 
+def test_status_tells_that_brokers_and_database_do_not_belong_together(ready, log, database):
+    log.clear()
+    ready("init", env={"KEEPSAKE_DATABASE": database.conninfo.replace(database.name, database.name + "_b")})
+    said = ready("status", check=6).stdout
+    here = database.value("SELECT lineage::text FROM keepsake.lineage")
+    there = ready("status", "--json", check=6).json()["log_lineage"]
+    assert here != there and f"is {there}, but the database belongs to {here}" in said
+    database.postgres.drop_database(database.name + "_b")
+
+
 # --- wait
 
 def test_wait_ends_well_when_all_is_applied(ready, log):
