@@ -15,7 +15,7 @@ static void forget_group(struct ks_folding *folding) {
   folding->data_count = 0;
   ks_spill_data_free(&folding->rows);
   for (; folding->dropped < folding->next_bucket; folding->dropped++) {
-    ks_spill_drop(folding->part->spill, bucket_number(folding, folding->dropped));
+    if (!folding->keep) ks_spill_drop(folding->part->spill, bucket_number(folding, folding->dropped));
     if (folding->lane) ks_spill_drop(folding->lane, folding->lane_bucket + folding->dropped);
   }
 }
@@ -23,7 +23,7 @@ static void forget_group(struct ks_folding *folding) {
 bool ks_folding_begin(struct ks_folding *folding, const struct ks_gather *gather, struct ks_gather_part *part, enum ks_kind kind, size_t bound_bytes, struct ks_spill *lane,
                       int lane_bucket, struct ks_error *err) {
   *folding = (struct ks_folding){.part = part, .kind = kind, .lane = lane, .lane_bucket = lane_bucket, .fan = gather->fan, .bound_bytes = bound_bytes, .folder = gather->folder,
-                                 .cut = INT64_MAX};
+                                 .keep = gather->keep, .limit = INT64_MAX, .cut = INT64_MAX};
   folding->fold = ks_fold_new(part->topic, part->partition, part->genesis.epoch, true);
   if (!folding->fold) return ks_error_memory(err);
   ks_fold_enable(folding->fold, 1u << kind, 0);
@@ -68,6 +68,8 @@ static enum ks_fold_result apply_elsewhere(struct ks_fold *fold, const struct ks
 
 static bool apply(struct ks_folding *folding, const struct ks_packed *record, int bucket, int subbucket, struct ks_error *err) {
   bool everywhere;
+  if (record->offset >= folding->limit) return true;
+  if (folding->only && !ks_people_has(folding->only, ks_packed_run(record, record->user))) return true;
   if (record->offset >= folding->cut && (record->reason || record->act != KS_ACT_ERASE)) return true;
   uint64_t hash = ks_gather_hash(record, folding->kind, &everywhere);
   bool own = !everywhere || (ks_gather_bucket(hash, folding->fan) == bucket && (subbucket < 0 || ks_gather_subbucket(hash, folding->split_fan) == subbucket));
@@ -142,7 +144,7 @@ static bool split(struct ks_folding *folding, int bucket, int64_t size, struct k
   folding->split_bucket = bucket;
   folding->split = deal_out(folding, folding->part->spill, number, packed_size, place_packed, err);
   if (!folding->split) return false;
-  ks_spill_drop(folding->part->spill, number);
+  if (!folding->keep) ks_spill_drop(folding->part->spill, number);
   if (!folding->lane) return true;
   folding->split_lane = deal_out(folding, folding->lane, folding->lane_bucket + bucket, row_size, place_row, err);
   if (!folding->split_lane) return false;

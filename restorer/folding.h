@@ -4,13 +4,18 @@
 #define KS_RESTORER_FOLDING_H
 
 #include "gather.h"
+#include "people.h"
 
 // The second lane: a spill whose buckets are numbered as the first's. An addition begins with its size (uint32_t, a multiple of 8) and the low half of 8 bytes after
 // that is the hash by which it was put into its bucket (ks_gather_hash_user, ks_gather_hash_set).
 struct ks_lane_head { uint32_t size, unused; uint64_t hash; };
 
 struct ks_folding {
-  int64_t cut;                    // may be set after begin: of the records at or above, only erasures are applied (nobody is shown what was erased since)
+  // May be set after begin.
+  int64_t limit;                  // records at or above are not there
+  int64_t cut;                    // of the records at or above, only erasures are applied: nobody is shown what was erased since
+  const struct ks_people *only;   // only theirs; NULL: everybody's
+
   struct ks_fold *fold;           // the group's results, valid until the next one
   struct ks_spill_data rows;      // the second lane's additions of the group
   struct ks_fold_counts counts;   // of all groups so far
@@ -22,6 +27,7 @@ struct ks_folding {
   struct ks_spill *lane;
   int lane_bucket;
   int fan, next_bucket, dropped;
+  bool keep;
   size_t bound_bytes;
   const char *folder;
   struct ks_spill_data data[16];

@@ -9,6 +9,7 @@
 #include "../core/stop.h"
 
 enum {
+  READERS_MAX = 2,
   WAIT_MS = 200,
   TICK_MS = 100,
   FAN_MAX = 256,
@@ -201,33 +202,44 @@ static void choose_fan(struct ks_gather *gather) {
   if (gather->fan == 0) gather->fan = 1;
 }
 
-// The longest partitions first, each to the reader that has the least.
+// The longest partitions first, each to the reader that has the least; read further, to the one that has its records.
+static int choose_reader(const struct ks_gather *gather, const struct ks_gather_part *part, const int64_t *load) {
+  int best = 0;
+  for (int r = 0; r < gather->readers; r++) {
+    if (part->spill && gather->spills[r] == part->spill) return r;
+    if (load[r] < load[best]) best = r;
+  }
+  return best;
+}
+
 static bool share_out(struct ks_gather *gather, struct reader *readers, struct ks_error *err) {
-  int64_t load[8] = {0};
-  int buckets[8] = {0};
+  int64_t load[READERS_MAX] = {0};
+  int buckets[READERS_MAX] = {0};
   bool *taken = calloc((size_t)gather->part_count + 1, sizeof *taken);
   if (!taken) return ks_error_memory(err);
   for (int n = 0; n < gather->part_count; n++) {
-    int best = -1, least = 0;
+    int best = -1;
     for (int i = 0; i < gather->part_count; i++)
       if (!taken[i] && (best < 0 || gather->parts[i].to > gather->parts[best].to)) best = i;
-    for (int r = 1; r < gather->readers; r++)
-      if (load[r] < load[least]) least = r;
     taken[best] = true;
     struct ks_gather_part *part = &gather->parts[best];
-    struct reader *reader = &readers[least];
-    load[least] += part->to + 1;
-    part->first_bucket = buckets[least];
-    buckets[least] += KS_KIND_COUNT * gather->fan;
+    int number = choose_reader(gather, part, load);
+    struct reader *reader = &readers[number];
+    load[number] += part->to + 1;
+    if (!part->spill) part->first_bucket = buckets[number];
+    buckets[number] += KS_KIND_COUNT * gather->fan;
     reader->parts[(int)part->topic * gather->partitions + part->partition] = part;
-    reader->ranges[reader->range_count++] = (struct ks_range){part->topic, part->partition, 0, part->to};
+    reader->ranges[reader->range_count++] = (struct ks_range){part->topic, part->partition, part->read, part->to};
   }
   free(taken);
   for (int r = 0; r < gather->readers; r++) {
-    struct ks_spill *spill = ks_spill_new(gather->folder, buckets[r] + 1, gather->memory_bytes / (size_t)gather->readers, err);
-    if (!spill) return false;
-    readers[r].spill = gather->spills[gather->spill_count++] = spill;
-    for (int i = 0; i < readers[r].range_count; i++) readers[r].parts[(int)readers[r].ranges[i].topic * gather->partitions + readers[r].ranges[i].partition]->spill = spill;
+    if (gather->spill_count == r) {
+      gather->spills[r] = ks_spill_new(gather->folder, buckets[r] + 1, gather->memory_bytes / (size_t)gather->readers, err);
+      if (!gather->spills[r]) return false;
+      gather->spill_count++;
+    }
+    readers[r].spill = gather->spills[r];
+    for (int i = 0; i < readers[r].range_count; i++) readers[r].parts[(int)readers[r].ranges[i].topic * gather->partitions + readers[r].ranges[i].partition]->spill = gather->spills[r];
   }
   return true;
 }
@@ -287,15 +299,16 @@ static void merge_census(struct ks_gather *gather, struct reader *reader) {
 bool ks_gather_run(struct ks_gather *gather, ks_gather_tick *tick, void *arg, struct ks_error *err) {
   struct shared shared = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, false};
   struct reader *readers = NULL;
-  pthread_t threads[8];
+  pthread_t threads[READERS_MAX];
   int started = 0;
   bool ok = false;
-  if (gather->readers > 2) gather->readers = 2;
+  if (gather->readers > READERS_MAX) gather->readers = READERS_MAX;
   if (gather->readers < 1) gather->readers = 1;
   if (gather->readers > gather->part_count) gather->readers = gather->part_count > 0 ? gather->part_count : 1;
   if (gather->fan == 0) choose_fan(gather);
   for (int i = 0; i < gather->part_count; i++) {
     struct ks_gather_part *part = &gather->parts[i];
+    if (part->spill) continue;  // reads further
     part->mark_at = part->unknown_at = -1;
     for (int k = 0; k < KS_KIND_COUNT; k++) part->anchor[k] = (struct ks_anchor){.offset = -1};
   }
@@ -326,7 +339,10 @@ bool ks_gather_run(struct ks_gather *gather, ks_gather_tick *tick, void *arg, st
     }
     merge_census(gather, &readers[r]);
   }
-  for (int i = 0; ok && i < gather->part_count; i++) ok = settle(&gather->parts[i], err);
+  for (int i = 0; ok && i < gather->part_count; i++) {
+    gather->parts[i].read = gather->parts[i].to;
+    ok = settle(&gather->parts[i], err);
+  }
   goto done;
 memory:
   ks_error_memory(err);

@@ -35,6 +35,7 @@ struct ks_gather_part {
   int64_t mark_at;  // the last mark of the wanted name; -1
 
   // Its own.
+  int64_t read;  // has been read up to there
   struct ks_spill *spill;
   int first_bucket;
   struct ks_gap *gaps;
@@ -56,17 +57,18 @@ struct ks_gather {
   bool (*wants)(const void *arg, struct ks_bytes user);  // NULL: everybody, and what has no user
   const void *wants_arg;
   const char *mark;      // a mark's name, or NULL
+  bool keep;             // folding leaves the records in place: they will be folded again
   struct ks_census *users, *items;  // NULL: not counted; items: KS_KIND_COUNT of them
 
   atomic_int_fast64_t done;
-  struct ks_spill *spills[8];
+  struct ks_spill *spills[2];
   int spill_count;
 };
 
 // Called in the caller's thread about ten times a second while reading. False ends the pass with *err.
 typedef bool ks_gather_tick(void *arg, int64_t done, int64_t total, struct ks_error *err);
 
-// Reads it all. False: cannot be read or stopped (as the source says), exit 7 for a gap that no ruling accepts or a log without genesis, 6 for a record that this
+// Reads it all; called again, what has come since, where a part's `to` has grown. False: cannot be read or stopped (as the source says), exit 7 for a gap that no ruling accepts or a log without genesis, 6 for a record that this
 // program may not pass.
 bool ks_gather_run(struct ks_gather *gather, ks_gather_tick *tick, void *arg, struct ks_error *err);
 // So many buckets a stream that one of them is about a sixteenth of the memory.

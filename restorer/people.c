@@ -8,6 +8,7 @@
 #include "../core/json.h"
 
 bool ks_people_has(const struct ks_people *people, struct ks_bytes name) {
+  if (!name.data) return false;
   uint64_t hash = ks_bytes_hash(name, 0);
   for (struct ks_table_slot *s = ks_table_first(&people->table, hash); s && s->entry; s = ks_table_after(&people->table, s))
     if (s->hash == hash && ks_bytes_equal(*(const struct ks_bytes *)s->entry, name)) return true;

@@ -30,6 +30,7 @@ struct ks_verify {
   struct ks_people people;
   uint64_t sample_below;  // people whose hash is not above are looked at
   bool all, deep, quiet, json;
+  bool digests;  // of dead letters' bytes suffice
   size_t memory_bytes;
   struct ks_report report;
   struct ks_census met;   // people
@@ -42,10 +43,29 @@ bool ks_verify_wants(const void *verify, struct ks_bytes user);
 
 // Chooses --sample people among those whom the database knows.
 bool ks_verify_sample(struct ks_verify *verify, struct ks_store *store, int64_t wanted, struct ks_error *err);
-// Reads the rows of all streams that are not being restored, each partition in one snapshot.
+// Makes room for the looks and the database's rows.
+bool ks_verify_begin_database(struct ks_verify *verify, int streams, struct ks_error *err);
+void ks_verify_end_database(struct ks_verify *verify);
+// Reads one stream's rows; the caller's transaction is the snapshot.
+bool ks_verify_read_stream(struct ks_verify *verify, struct ks_store *store, const struct ks_stream *stream, struct ks_error *err);
+// All of that for all streams that are not being restored, each partition in one snapshot.
 bool ks_verify_read_database(struct ks_verify *verify, struct ks_store *store, struct ks_error *err);
-// Reads the log and compares stream by stream.
+bool ks_verify_partition_wanted(const struct ks_verify *verify, int32_t partition);
+
+// Reads the log, each stream to exactly its position.
 bool ks_verify_read_log(struct ks_verify *verify, struct ks_error *err);
+
+// Folds a stream group by group and compares each with the rows that were read. `group_end` (or NULL) is called while the group's rows are still there.
+struct ks_comparison {
+  ks_compare_on *on;
+  bool (*group_end)(void *arg, struct ks_error *err);
+  void *arg;
+  const struct ks_people *only;
+};
+bool ks_verify_compare_stream(struct ks_verify *verify, struct ks_look *look, const struct ks_comparison *comparison, struct ks_fold_counts *counts, struct ks_error *err);
+// Position, anchor, epoch and fold version against the log.
+bool ks_verify_check_position(struct ks_verify *verify, const struct ks_look *look, struct ks_error *err);
+// All streams that were read, into the report.
 bool ks_verify_compare(struct ks_verify *verify, struct ks_error *err);
 
 #endif

@@ -17,7 +17,7 @@ static bool prepare(struct ks_verify *verify, struct ks_error *err) {
   int count;
   const char *const *users = ks_options_list(options, KS_OPT_USER, &count);
   const char *list = ks_options_string(options, KS_OPT_LIST);
-  verify->deep = ks_options_flag(options, KS_OPT_DEEP);
+  verify->deep = verify->digests = ks_options_flag(options, KS_OPT_DEEP);
   verify->json = verify->report.json = ks_options_flag(options, KS_OPT_JSON);
   verify->quiet = verify->report.quiet = ks_options_flag(options, KS_OPT_QUIET);
   verify->memory_bytes = (size_t)ks_options_int(options, KS_OPT_MEMORY);
@@ -85,8 +85,8 @@ static enum ks_exit judge(struct ks_verify *verify, const char **verdict, struct
     if (report->people && !report->streams)
       ks_error_hint(err, "keepsake verify --list FILE names them all; keepsake restore repair --users-from FILE mends exactly these.");
     else
-      ks_error_hint(err, "People's rows: verify --list FILE, then restore repair --users-from FILE. Positions, counts and rows that are nobody's: docs/operations.md (set the stream to "
-                         "restoring, then restore rebuild).");
+      ks_error_hint(err, "People's rows: verify --list FILE, then restore repair --users-from FILE. Positions, counts and rows that are nobody's: UPDATE keepsake.position SET state = "
+                         "'restoring' WHERE topic = ... AND partition = ... AND kind = ..., then restore rebuild.");
     return KS_EXIT_DIFFERENT;
   }
   *verdict = "inconclusive";
@@ -128,14 +128,12 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
   }
   if (!ok) status = err->exit;
   if (verify->report.list) fclose(verify->report.list);
-  for (int i = 0; i < verify->look_count; i++) ks_buf_free(&verify->looks[i].late);
+  ks_verify_end_database(verify);
   ks_report_free(&verify->report);
   ks_gather_free(&verify->gather);
-  ks_spill_free(verify->lane);
   ks_survey_free(&verify->survey);
   ks_people_free(&verify->people);
   ks_census_free(&verify->met);
-  free(verify->looks);
   free(verify->parts);
   free(verify);
   return status;

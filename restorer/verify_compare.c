@@ -41,7 +41,7 @@ bool ks_verify_read_log(struct ks_verify *verify, struct ks_error *err) {
              ks_kind_name(stream->kind), "position", KS_LOG_INT(stream->next_offset), "end", KS_LOG_INT(part->to), NULL);
       continue;
     }
-    part->upto[stream->kind] = stream->next_offset;
+    part->upto[stream->kind] = verify->gather.keep ? part->to : stream->next_offset;  // kept: positions will have moved on when it is folded again
     part->anchor_at[stream->kind] = stream->anchor.offset;
   }
   ks_progress_begin(&progress, "reading the log", "records", ks_gather_total(gather), verify->quiet);
@@ -60,7 +60,15 @@ struct comparing { struct ks_verify *verify; struct ks_look *look; };
 static bool on_difference(void *arg, enum ks_difference what, const struct ks_row *expected, const struct ks_row *found, struct ks_error *err) {
   struct comparing *comparing = arg;
   const struct ks_row *row = expected ? expected : found;
-  if (!ks_row_user(row).data) comparing->verify->report.streams++;
+  struct ks_bytes user = ks_row_user(row);
+  if (user.data && ks_partition_of(user, comparing->verify->survey.partitions) != comparing->look->stream.partition) {
+    char text[400];  // repair would look for this person elsewhere
+    snprintf(text, sizeof text, "a row of %.*s, whose partition is another one", (int)user.size, user.data);
+    comparing->verify->report.difference[what]++;
+    comparing->verify->report.streams++;
+    return ks_report_stream(&comparing->verify->report, &comparing->look->stream, text, err);
+  }
+  if (!user.data) comparing->verify->report.streams++;
   return ks_report_add(&comparing->verify->report, &comparing->look->stream, what, row, err);
 }
 
@@ -72,12 +80,11 @@ static bool collect(void *arg, const struct ks_row *row, struct ks_error *err) {
   return ks_compare_collect(row->kind == KS_KIND_BLOB && row->table == KS_ROW_DEAD ? splitting->late : splitting->rows, row, err);
 }
 
-static bool compare_groups(struct ks_verify *verify, struct ks_look *look, struct ks_folding *folding, struct ks_buf *late, struct ks_error *err) {
-  struct comparing comparing = {verify, look};
+static bool compare_groups(struct ks_verify *verify, struct ks_look *look, struct ks_folding *folding, const struct ks_comparison *comparison, struct ks_buf *late, struct ks_error *err) {
   struct ks_buf rows = {0};
   struct splitting splitting = {&rows, late};
   const struct ks_stream *s = &look->stream;
-  const struct ks_rows_wanted wanted = {.topic = s->topic, .partition = s->partition, .kind = s->kind, .deep = verify->deep, .digests = verify->deep && s->kind == KS_KIND_BLOB};
+  const struct ks_rows_wanted wanted = {.topic = s->topic, .partition = s->partition, .kind = s->kind, .deep = verify->deep, .digests = verify->digests && s->kind == KS_KIND_BLOB};
   bool ok = true, more = true;
   while (ok && more) {
     if (ks_stop_asked()) ok = ks_stop_error(err);
@@ -88,9 +95,26 @@ static bool compare_groups(struct ks_verify *verify, struct ks_look *look, struc
     for (size_t i = 0; i < folding->fold->users.count; i++) ks_census_add(&verify->met, ks_gather_hash_user(users[i]->user));
     ok = ks_rows_of_fold(folding->fold, &wanted, collect, &splitting, err);
     const struct ks_bytes run = {rows.data, rows.size};
-    ok = ok && ks_compare(&run, 1, folding->rows.runs, folding->rows.count, on_difference, &comparing, &verify->rows, err);
+    ok = ok && ks_compare(&run, 1, folding->rows.runs, folding->rows.count, comparison->on, comparison->arg, &verify->rows, err);
+    if (ok && comparison->group_end) ok = comparison->group_end(comparison->arg, err);
   }
   ks_buf_free(&rows);
+  return ok;
+}
+
+bool ks_verify_compare_stream(struct ks_verify *verify, struct ks_look *look, const struct ks_comparison *comparison, struct ks_fold_counts *counts, struct ks_error *err) {
+  struct ks_folding folding = {0};
+  struct ks_buf late = {0};
+  bool ok = ks_folding_begin(&folding, &verify->gather, look->part, look->stream.kind, verify->memory_bytes / 4, verify->lane, look->lane_bucket, err);
+  folding.limit = look->stream.next_offset;
+  folding.only = comparison->only;
+  ok = ok && compare_groups(verify, look, &folding, comparison, &late, err);
+  const struct ks_bytes expected = {late.data, late.size}, found = {look->late.data, look->late.size};
+  ok = ok && ks_compare(&expected, 1, &found, 1, comparison->on, comparison->arg, &verify->rows, err);
+  if (ok && comparison->group_end) ok = comparison->group_end(comparison->arg, err);
+  *counts = folding.counts;
+  ks_folding_end(&folding);
+  ks_buf_free(&late);
   return ok;
 }
 
@@ -100,7 +124,7 @@ static bool problem(struct ks_verify *verify, const struct ks_look *look, const 
 }
 
 // Position, anchor, epoch and fold version.
-static bool check_position(struct ks_verify *verify, const struct ks_look *look, struct ks_error *err) {
+bool ks_verify_check_position(struct ks_verify *verify, const struct ks_look *look, struct ks_error *err) {
   const struct ks_stream *s = &look->stream;
   const struct ks_anchor *found = &look->part->anchor[s->kind];
   char text[200];
@@ -137,19 +161,12 @@ static bool check_counts(struct ks_verify *verify, const struct ks_look *look, c
 }
 
 static bool compare_stream(struct ks_verify *verify, struct ks_look *look, struct ks_error *err) {
-  struct ks_folding folding = {0};
-  struct ks_buf late = {0};
   struct comparing comparing = {verify, look};
-  bool ok = ks_folding_begin(&folding, &verify->gather, look->part, look->stream.kind, verify->memory_bytes / 4, verify->lane, look->lane_bucket, err) &&
-            compare_groups(verify, look, &folding, &late, err);
-  const struct ks_bytes expected = {late.data, late.size}, found = {look->late.data, look->late.size};
-  ok = ok && ks_compare(&expected, 1, &found, 1, on_difference, &comparing, &verify->rows, err);
-  const struct ks_fold_counts *c = &folding.counts;
-  verify->events += c->applied + c->repeat + c->superseded + c->conflict + c->dead + c->erased;
-  if (ok && verify->all) ok = check_position(verify, look, err) && check_counts(verify, look, c, err);
-  ks_folding_end(&folding);
-  ks_buf_free(&late);
-  return ok;
+  const struct ks_comparison comparison = {.on = on_difference, .arg = &comparing};
+  struct ks_fold_counts c;
+  if (!ks_verify_compare_stream(verify, look, &comparison, &c, err)) return false;
+  verify->events += c.applied + c.repeat + c.superseded + c.conflict + c.dead + c.erased;
+  return !verify->all || (ks_verify_check_position(verify, look, err) && check_counts(verify, look, &c, err));
 }
 
 bool ks_verify_compare(struct ks_verify *verify, struct ks_error *err) {

@@ -79,22 +79,29 @@ static bool take_row(void *arg, const struct ks_row *row, struct ks_error *err) 
   return ks_spill_added(verify->lane, bucket, err);
 }
 
-static bool partition_wanted(const struct ks_verify *verify, int32_t partition) {
+bool ks_verify_partition_wanted(const struct ks_verify *verify, int32_t partition) {
   if (!verify->people.count) return true;
   for (int i = 0; i < verify->people.count; i++)
     if (ks_partition_of(verify->people.names[i], verify->survey.partitions) == partition) return true;
   return false;
 }
 
-static bool read_stream(struct ks_verify *verify, struct ks_store *store, const struct ks_stream *stream, struct ks_error *err) {
+bool ks_verify_read_stream(struct ks_verify *verify, struct ks_store *store, const struct ks_stream *stream, struct ks_error *err) {
   struct ks_look *look = &verify->looks[verify->look_count];
   *look = (struct ks_look){.stream = *stream, .lane_bucket = verify->look_count * verify->gather.fan};
   verify->look_count++;
   struct reading reading = {verify, look};
-  const struct ks_rows_wanted wanted = {.topic = stream->topic, .partition = stream->partition, .kind = stream->kind, .deep = verify->deep,
-                                        .digests = verify->deep && stream->kind == KS_KIND_BLOB,
-                                        .users = verify->people.count ? verify->people.names : NULL, .user_count = verify->people.count};
-  return !ks_stop_asked() ? ks_rows_read(store, &wanted, take_row, &reading, err) : ks_stop_error(err);
+  struct ks_rows_wanted wanted = {.topic = stream->topic, .partition = stream->partition, .kind = stream->kind, .deep = verify->deep,
+                                  .digests = verify->digests && stream->kind == KS_KIND_BLOB};
+  struct ks_bytes *names = NULL;
+  if (verify->people.count) {
+    if (!(wanted.users = names = malloc((size_t)verify->people.count * sizeof *names))) return ks_error_memory(err);
+    for (int i = 0; i < verify->people.count; i++)
+      if (ks_partition_of(verify->people.names[i], verify->survey.partitions) == stream->partition) names[wanted.user_count++] = verify->people.names[i];
+  }
+  bool ok = !ks_stop_asked() ? ks_rows_read(store, &wanted, take_row, &reading, err) : ks_stop_error(err);
+  free(names);
+  return ok;
 }
 
 static bool read_partition(struct ks_verify *verify, struct ks_store *store, int32_t partition, struct ks_error *err) {
@@ -107,7 +114,7 @@ static bool read_partition(struct ks_verify *verify, struct ks_store *store, int
       ks_log(KS_LOG_WARNING, "not looked at: it is being restored", "topic", ks_topic_name(s->topic), "partition", KS_LOG_INT(s->partition), "kind", ks_kind_name(s->kind), NULL);
       continue;
     }
-    ok = read_stream(verify, store, s, err);
+    ok = ks_verify_read_stream(verify, store, s, err);
   }
   ks_store_rollback(store);
   ks_streams_free(&streams);
@@ -126,13 +133,25 @@ static void choose_fan(struct ks_verify *verify) {
   verify->gather.fan = changes > blobs ? changes : blobs;
 }
 
+bool ks_verify_begin_database(struct ks_verify *verify, int streams, struct ks_error *err) {
+  if (verify->gather.fan == 0) choose_fan(verify);
+  if (!(verify->looks = calloc((size_t)streams + 1, sizeof *verify->looks))) return ks_error_memory(err);
+  verify->lane = ks_spill_new(ks_spill_folder(verify->options), streams * verify->gather.fan + 1, verify->memory_bytes / 4, err);
+  return verify->lane != NULL;
+}
+
+void ks_verify_end_database(struct ks_verify *verify) {
+  for (int i = 0; i < verify->look_count; i++) ks_buf_free(&verify->looks[i].late);
+  free(verify->looks);
+  ks_spill_free(verify->lane);
+  verify->looks = NULL;
+  verify->lane = NULL;
+  verify->look_count = 0;
+}
+
 bool ks_verify_read_database(struct ks_verify *verify, struct ks_store *store, struct ks_error *err) {
-  choose_fan(verify);
-  verify->looks = calloc((size_t)verify->survey.streams.count + 1, sizeof *verify->looks);
-  if (!verify->looks) return ks_error_memory(err);
-  verify->lane = ks_spill_new(ks_spill_folder(verify->options), verify->survey.streams.count * verify->gather.fan + 1, verify->memory_bytes / 4, err);
-  bool ok = verify->lane != NULL;
+  bool ok = ks_verify_begin_database(verify, verify->survey.streams.count, err);
   for (int32_t p = 0; ok && p < verify->survey.partitions; p++)
-    if (partition_wanted(verify, p)) ok = read_partition(verify, store, p, err);
+    if (ks_verify_partition_wanted(verify, p)) ok = read_partition(verify, store, p, err);
   return ok;
 }
