@@ -94,7 +94,7 @@ static bool take_once(struct ks_consumer *c, struct ks_error *err) {
   free(places);
   if (ok) {
     c->assigned = true;
-    c->fenced = c->stopped = false;
+    c->fenced = c->torn = false;
     ks_log(KS_LOG_INFO, "partitions assigned", "count", KS_LOG_INT(count), "fetching", KS_LOG_INT(started), NULL);
   }
   return ok;

@@ -1,10 +1,12 @@
 #include "catchup.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "../core/clock.h"
 #include "../core/log.h"
 #include "assignment.h"
+#include "lookahead.h"
 
 enum { COMMIT_MS = 1000 };
 
@@ -41,18 +43,43 @@ void ks_catchup_end(struct ks_consumer *c) {
   for (int t = 0; t < KS_TOPIC_COUNT; t++) free(c->targets[t]);
 }
 
-// A stopped stream that stands before an event which a ruling now excludes goes on.
-static bool free_excluded(struct ks_consumer *c, struct ks_error *err) {
-  c->ruling_met = false;
+static bool any_stopped(const struct ks_streams *streams) {
+  for (int i = 0; i < streams->count; i++)
+    if (streams->list[i].state == KS_STATE_STOPPED) return true;
+  return false;
+}
+
+// A stream that stands stopped before an event which PostgreSQL refuses and a ruling, applied by now, excludes goes on. *freed: one did.
+static bool free_excluded(struct ks_consumer *c, bool *freed, struct ks_error *err) {
   struct ks_rows rows;
+  *freed = false;
   if (!ks_store_query(c->store,
-                      "UPDATE keepsake.position p SET state = 'live', reason = NULL, generation = generation + 1 FROM keepsake.ruling r WHERE p.state = 'stopped'"
-                      " AND r.act = 'exclude' AND r.topic = p.topic AND r.partition = p.partition AND (r.operands->>'offset')::bigint = p.next_offset RETURNING p.topic",
+                      "SELECT p.topic, p.partition, p.kind, p.next_offset FROM keepsake.position p JOIN keepsake.ruling r USING (topic, partition)"
+                      " WHERE p.state = 'stopped' AND p.reason LIKE 'refused-by-postgresql%' AND r.act = 'exclude' AND r.operands->>'offset' = p.next_offset::text",
                       0, NULL, &rows, err))
     return false;
-  if (rows.count > 0) ks_log(KS_LOG_INFO, "streams go on past excluded events", "count", KS_LOG_INT(rows.count), NULL);
+  bool ok = true;
+  for (int i = 0; ok && i < rows.count; i++) {
+    const char *const values[] = {ks_rows_text(&rows, i, 0), ks_rows_text(&rows, i, 1), ks_rows_text(&rows, i, 2), ks_rows_text(&rows, i, 3)};
+    enum ks_topic topic = ks_topic_find(ks_bytes_string(values[0]));
+    enum ks_kind kind;
+    struct ks_rows changed;
+    // A ruling has no effect on what is no put or delete.
+    ok = ks_lookahead_kind(c->kafka, topic, (int32_t)ks_rows_int(&rows, i, 1), c->lineage.partitions, ks_rows_int(&rows, i, 3), &kind, err);
+    if (!ok || strcmp(ks_kind_name(kind), values[2]) != 0) continue;
+    ok = ks_store_query(c->store,
+                        "UPDATE keepsake.position SET state = 'live', reason = NULL, generation = generation + 1, updated_at = now()"
+                        " WHERE topic = $1 AND partition = $2 AND kind = $3::keepsake.kind AND next_offset = $4 AND state = 'stopped'",
+                        4, values, &changed, err);
+    if (!ok) break;
+    if (ks_rows_affected(&changed) > 0) {
+      *freed = true;
+      ks_log(KS_LOG_INFO, "a stream goes on past an excluded event", "topic", values[0], "partition", values[1], "kind", values[2], "offset", values[3], NULL);
+    }
+    ks_rows_free(&changed);
+  }
   ks_rows_free(&rows);
-  return true;
+  return ok;
 }
 
 // Is the stream live in the database, but not among what our lane applies?
@@ -109,15 +136,16 @@ bool ks_catchup_check(struct ks_consumer *c, struct ks_error *err) {
   struct ks_error why = {0};
   struct ks_streams streams = {0};
   if (!ks_store_alive(c->store) && !ks_store_reopen(c->store, &why)) return true;  // the workers say how long it is away
-  bool ok = (!c->ruling_met || free_excluded(c, &why)) && ks_store_streams(c->store, -1, -1, false, &streams, &why);
+  bool freed = false, ok = ks_store_streams(c->store, -1, -1, false, &streams, &why) && (!any_stopped(&streams) || free_excluded(c, &freed, &why));
   if (!ok) {
+    ks_streams_free(&streams);
     if (why.kind == KS_ERROR_TRANSIENT) return true;
     *err = why;
     return false;
   }
   bool news = c->assigned && any_news(c, &streams);
   commit_positions(c, &streams);
-  if (c->options->until_caught_up && !news) look_at_end(c, &streams);
+  if (c->options->until_caught_up && !news && !freed) look_at_end(c, &streams);
   ks_streams_free(&streams);
   if (!news) return true;
   ks_log(KS_LOG_INFO, "streams have become live; taking them", NULL);

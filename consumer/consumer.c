@@ -22,11 +22,29 @@ enum { CHECK_MS = 1000, CHECK_FINITE_MS = 50, KAFKA_TIMEOUT_MS = 10000, CLOSE_MS
 // Everything that was added for this partition has been applied: what comes next may change its lane.
 static bool settle(struct ks_consumer *c, struct ks_lane *lane) { return ks_worker_drain(ks_consumer_worker(c, lane->partition), false, c->options->leave_after_ms); }
 
+// A record of the partition could not be taken: what follows it may not be taken either. All partitions are given back and joined for anew, and fetched from where
+// the database stands.
+static void tear(struct ks_consumer *c, struct ks_lane *lane) {
+  lane->torn = true;
+  c->torn = true;
+}
+
 // The partition stops before a gap that no ruling accepts; the others go on.
 static bool stop_at_gap(struct ks_consumer *c, struct ks_lane *lane, int64_t next, struct ks_error *err) {
   char reason[300];
+  bool ours;
   snprintf(reason, sizeof reason, "gap: offsets %" PRId64 " to %" PRId64 " of the log are missing", lane->expected, next - 1);
-  if (!ks_store_set_state(c->store, lane->topic, lane->partition, ks_lane_live(lane), -1, KS_STATE_STOPPED, reason, NULL, err)) return false;
+  if (!ks_store_alive(c->store) && !ks_store_reopen(c->store, err)) return false;
+  bool ok = ks_store_begin(c->store, err) && ks_lane_store_state(c->store, lane, ks_lane_live(lane), KS_STATE_STOPPED, reason, &ours, err);
+  if (ok && !ours) {  // it is somebody else's now, who will see for himself
+    ks_store_rollback(c->store);
+    tear(c, lane);
+    return true;
+  }
+  if (!ok || ks_store_commit(c->store, err) != KS_COMMIT_DONE) {
+    ks_store_rollback(c->store);
+    return false;
+  }
   ks_lane_set_state(lane, ks_lane_live(lane), KS_STATE_STOPPED);
   lane->ended = KS_LANE_STOPPED;
   ks_log(KS_LOG_ERROR, "partition stopped", "topic", ks_topic_name(lane->topic), "partition", KS_LOG_INT(lane->partition), "reason", reason, "next",
@@ -37,8 +55,22 @@ static bool stop_at_gap(struct ks_consumer *c, struct ks_lane *lane, int64_t nex
 // Offsets are missing before this record: passed only where a ruling further on accepts that.
 static bool meet_gap(struct ks_consumer *c, struct ks_lane *lane, const struct ks_record *record, struct ks_error *err) {
   int64_t next = record->offset;
-  if (!settle(c, lane)) return true;  // PostgreSQL is away or the worker has failed: the main loop sees to it, and the record will come again
+  struct ks_record there;
   bool found;
+  if (!settle(c, lane)) {  // PostgreSQL is away or the worker has failed
+    tear(c, lane);
+    return true;
+  }
+  // A worker that has lost the partition has not applied what was added for it.
+  if (lane->ended) return true;
+  // Is it the log that has the gap, or only what was fetched?
+  if (!ks_kafka_read(c->kafka, lane->topic, lane->partition, lane->expected, &there, &found, err)) return false;
+  if (found) {
+    ks_log(KS_LOG_WARNING, "a record of the log was not fetched; fetching again", "topic", ks_topic_name(lane->topic), "partition", KS_LOG_INT(lane->partition), "offset",
+           KS_LOG_INT(lane->expected), NULL);
+    tear(c, lane);
+    return true;
+  }
   if (!ks_lookahead_gap(&c->options->kafka, c->kafka, lane->topic, lane->partition, c->lineage.partitions, ks_lane_live(lane), lane->expected, next, &lane->rulings, &found, err))
     return false;
   if (!found) return stop_at_gap(c, lane, next, err);
@@ -46,20 +78,21 @@ static bool meet_gap(struct ks_consumer *c, struct ks_lane *lane, const struct k
   return true;
 }
 
+static bool takes(const struct ks_lane *lane) { return lane && !lane->ended && !lane->torn && lane->start >= 0; }
+
 // The partition's end lies beyond what was expected next: offsets are missing there (a transaction's marker, say), and no record after them shows it.
 static bool meet_end(struct ks_consumer *c, const struct ks_record *end, struct ks_error *err) {
   struct ks_lane *lane = end->partition < c->lineage.partitions ? c->lanes[end->topic][end->partition] : NULL;
-  if (!lane || lane->ended || lane->start < 0 || end->offset <= lane->expected) return true;
+  if (!takes(lane) || end->offset <= lane->expected) return true;
   return meet_gap(c, lane, end, err);
 }
 
-// A ruling is about to be folded: what it excludes must be known, and a stream that stands stopped there goes on.
+// A ruling is about to be folded: what it excludes must be known.
 static bool meet_ruling(struct ks_consumer *c, struct ks_lane *lane, struct ks_event *event, struct ks_error *err) {
   if (event->ruling.accept_gap) return true;
   enum ks_kind kind;
   if (!ks_lookahead_kind(c->kafka, lane->topic, lane->partition, c->lineage.partitions, event->ruling.offset, &kind, err)) return false;
   event->kind = kind;
-  if (kind != KS_KIND_NONE) c->ruling_met = true;
   return true;
 }
 
@@ -70,10 +103,10 @@ static bool unknown_control(const struct ks_event *event) {
 
 static bool take_record(struct ks_consumer *c, const struct ks_record *record, struct ks_error *err) {
   struct ks_lane *lane = record->partition < c->lineage.partitions ? c->lanes[record->topic][record->partition] : NULL;
-  if (!lane || lane->ended || lane->start < 0 || record->offset < lane->expected) return true;
+  if (!takes(lane) || record->offset < lane->expected) return true;
   if (record->offset > lane->expected) {
     if (!meet_gap(c, lane, record, err)) return false;
-    if (lane->ended || record->offset != lane->expected) return true;
+    if (!takes(lane) || record->offset != lane->expected) return true;
   }
   struct ks_event event;
   if (!ks_event_judge(record, c->lineage.partitions, &c->scratch, &event)) return ks_error_memory(err);
@@ -91,9 +124,10 @@ static bool take_record(struct ks_consumer *c, const struct ks_record *record, s
     struct ks_worker_report report;
     ks_worker_report(worker, &report);
     c->fenced |= report.fenced;
-    c->stopped |= report.stopped;
-    // The record is fetched again from the position in the database when the partition is assigned anew.
-    if (report.failed || c->fenced || ks_stop_asked() || report.away_ms > c->options->leave_after_ms) return true;
+    if (report.failed || c->fenced || ks_stop_asked() || report.away_ms > c->options->leave_after_ms) {
+      tear(c, lane);
+      return true;
+    }
     ks_worker_wait(worker, 100);
   }
   lane->expected = record->offset + 1;
@@ -110,7 +144,6 @@ static bool heed_workers(struct ks_consumer *c, struct ks_error *err) {
     c->result->batches += report.batches;
     c->result->dead += report.dead;
     c->fenced |= report.fenced;
-    c->stopped |= report.stopped;
     if (report.away_ms > c->away_ms) c->away_ms = report.away_ms;
     if (!report.failed) continue;
     *err = report.error;
@@ -122,12 +155,12 @@ static bool heed_workers(struct ks_consumer *c, struct ks_error *err) {
 // Away for too long, or fenced: the partitions are given back, and joined for again when that makes sense.
 static bool rejoin_if_needed(struct ks_consumer *c, struct ks_error *err) {
   bool away = c->away_ms > c->options->leave_after_ms;
-  if (!c->left && (c->fenced || away)) {
+  if (!c->left && (c->fenced || c->torn || away)) {
     ks_log(KS_LOG_WARNING, away ? "leaving the group until postgresql is back" : "leaving the group to join it anew", NULL);
     ks_assignment_drop(c, true);
     ks_group_leave(c->group);
     c->left = true;
-    c->fenced = false;
+    c->fenced = c->torn = false;
     return true;
   }
   if (!c->left || c->assigned) return true;
@@ -135,18 +168,29 @@ static bool rejoin_if_needed(struct ks_consumer *c, struct ks_error *err) {
   if (!ks_store_alive(c->store) && !ks_store_reopen(c->store, &why)) return true;
   struct ks_rows rows;
   if (!ks_store_query(c->store, "SELECT pg_is_in_recovery()", 0, NULL, &rows, &why)) return true;
+  bool standby = ks_rows_bool(&rows, 0, 0);
   ks_rows_free(&rows);
+  if (standby) return true;
   c->left = false;
   ks_log(KS_LOG_INFO, "joining the group", NULL);
   return ks_group_join(c->group, err);
 }
 
+// A record or an end that could not be looked into because a server is away for a moment: the partition is taken anew.
+static bool endure(struct ks_consumer *c, const struct ks_record *record, struct ks_error *err) {
+  struct ks_lane *lane = c->lanes[record->topic][record->partition];
+  if (err->kind != KS_ERROR_TRANSIENT || !lane) return false;
+  ks_log_error(KS_LOG_WARNING, "taking the partitions anew", err);
+  tear(c, lane);
+  return true;
+}
+
 static bool handle(struct ks_consumer *c, enum ks_group_event event, const struct ks_record *record, struct ks_error *err) {
   switch (event) {
     case KS_GROUP_RECORD:
-      return take_record(c, record, err);
+      return take_record(c, record, err) || endure(c, record, err);
     case KS_GROUP_END:
-      return meet_end(c, record, err);
+      return meet_end(c, record, err) || endure(c, record, err);
     case KS_GROUP_ASSIGNED:
       return ks_assignment_take(c, err);
     case KS_GROUP_REVOKED:

@@ -23,7 +23,8 @@ struct ks_consumer {
   struct ks_scratch scratch;
   bool assigned;    // the group has given us partitions
   bool left;        // we left the group for a while
-  bool fenced, stopped, ruling_met;  // a worker, or a record, has said so since the last check
+  bool fenced;      // a worker has said so since the last check
+  bool torn;        // a record could not be taken: the partitions must be taken anew
   bool caught_up;
   int64_t away_ms;  // how long PostgreSQL has been away
   int64_t checked_ms, talked_ms, talked_events, committed_ms, audited_ms;

@@ -20,11 +20,25 @@ void ks_lane_set_state(struct ks_lane *lane, unsigned kinds, enum ks_state state
   lane->live = ks_lane_live(lane);
 }
 
+bool ks_lane_store_state(struct ks_store *store, const struct ks_lane *lane, unsigned kinds, enum ks_state state, const char *reason, bool *ours, struct ks_error *err) {
+  *ours = true;
+  for (int k = 0; k < KS_KIND_COUNT; k++) {
+    int changed;
+    if (!(kinds & 1u << k)) continue;
+    if (!ks_store_set_state(store, lane->topic, lane->partition, 1u << k, lane->streams[k].generation, state, reason, &changed, err)) return false;
+    *ours = *ours && changed == 1;
+  }
+  return true;
+}
+
 static bool load_rulings(struct ks_store *store, struct ks_lane *lane, struct ks_error *err) {
-  static const char SQL[] =
-      "SELECT act = 'accept-gap', (operands->>'offset')::bigint, (operands->>'to')::bigint, (operands->'from'->>'none')::bigint, (operands->'from'->>'contact')::bigint,"
-      " (operands->'from'->>'calendar')::bigint, (operands->'from'->>'note')::bigint, (operands->'from'->>'task')::bigint, (operands->'from'->>'photo')::bigint,"
-      " (operands->'from'->>'score')::bigint, (operands->'from'->>'blob')::bigint, \"offset\" FROM keepsake.ruling WHERE topic = $1 AND partition = $2";
+  // Only what the verdict has judged may be cast: a member that the act does not know may be anything.
+#define NUMBER(member) "substring(operands" member " FROM '^[0-9]{1,15}$')::bigint, "
+#define FROM(kind) NUMBER("->'from'->>'" kind "'")
+  static const char SQL[] = "SELECT act = 'accept-gap', " NUMBER("->>'offset'") NUMBER("->>'to'") FROM("none") FROM("contact") FROM("calendar") FROM("note") FROM("task")
+      FROM("photo") FROM("score") FROM("blob") "\"offset\" FROM keepsake.ruling WHERE topic = $1 AND partition = $2";
+#undef FROM
+#undef NUMBER
   char number[16];
   snprintf(number, sizeof number, "%d", lane->partition);
   struct ks_rows rows;

@@ -22,6 +22,7 @@ struct ks_lane {
   struct ks_rulings rulings;
   struct ks_health health;
   int64_t expected;           // next offset from Kafka; main thread's
+  bool torn;                  // a record could not be taken: nothing after it is, until the partition is taken anew; main thread's
   int64_t start;              // where fetching began: the lowest live stream's position
   // What the main thread may look at while the worker works.
   _Atomic unsigned live;      // ks_lane_live, as of the last change
@@ -42,5 +43,7 @@ void ks_lane_free(struct ks_lane *lane);
 unsigned ks_lane_live(const struct ks_lane *lane);
 // Sets the state of these streams as the database has it now.
 void ks_lane_set_state(struct ks_lane *lane, unsigned kinds, enum ks_state state);
+// Sets it in the database, within the caller's transaction, each stream under its own generation. *ours false: one of them has another owner, do not commit.
+bool ks_lane_store_state(struct ks_store *store, const struct ks_lane *lane, unsigned kinds, enum ks_state state, const char *reason, bool *ours, struct ks_error *err);
 
 #endif

@@ -7,7 +7,7 @@
 
 #include "../core/log.h"
 
-enum { LANES_MAX = KS_STORE_FOLDS_MAX };
+enum { LANES_MAX = KS_STORE_FOLDS_MAX, DOCS_AT_ONCE = 64 };
 
 // One attempt at one run of records.
 struct attempt {
@@ -17,9 +17,11 @@ struct attempt {
   struct ks_lane *lanes[LANES_MAX];  // touched by the run
   struct ks_health health[LANES_MAX];  // as it was before, by lane
   struct ks_anchor anchors[LANES_MAX];
+  unsigned to_restore[LANES_MAX];  // kinds that a ruling of the run makes *restoring*, by lane
   int lane_count;
   struct ks_advance *advances;
   int advance_count;
+  int64_t docs_bytes;  // of documents loaded so far
 };
 
 static struct ks_lane *lane_of(const struct ks_materializer *m, const struct ks_packed *record) {
@@ -65,31 +67,43 @@ static void end_attempt(struct attempt *a, bool committed) {
   free(a->advances);
 }
 
-static bool load(struct attempt *a, struct ks_error *err) {
+// Documents that a repeat or a conflict of the lane will be compared with, a few at a time; the few that only come out while folding are fetched one by one. *split:
+// they would take more memory than the run may.
+static bool load_docs(struct attempt *a, struct ks_lane *lane, bool *split, struct ks_error *err) {
+  struct ks_fold_item *wanted[DOCS_AT_ONCE], *item;
+  size_t count = 0;
+  for (size_t i = 0; i < a->count; i++) {
+    if (lane_of(a->m, a->records[i]) == lane && ks_fold_may_need_doc(lane->fold, a->records[i], &item) && !item->asked) {
+      item->asked = true;
+      wanted[count++] = item;
+    }
+    if (count < DOCS_AT_ONCE && (count == 0 || i + 1 < a->count)) continue;
+    size_t before = lane->fold->arena.used_bytes;
+    if (!ks_store_load_docs(a->m->store, lane->fold, wanted, count, err)) return false;
+    a->docs_bytes += (int64_t)(lane->fold->arena.used_bytes - before);
+    count = 0;
+    if (a->count > 1 && a->docs_bytes > a->m->docs_bytes_max) {
+      *split = true;
+      return true;
+    }
+  }
+  return true;
+}
+
+static bool load(struct attempt *a, bool *split, struct ks_error *err) {
   for (size_t i = 0; i < a->count; i++) {
     struct ks_lane *lane = lane_of(a->m, a->records[i]);
     if (lane && !ks_fold_want(lane->fold, a->records[i])) return ks_error_memory(err);
   }
   for (int l = 0; l < a->lane_count; l++)
     if (!ks_store_load(a->m->store, a->lanes[l]->fold, err)) return false;
-  // Documents that a repeat or a conflict will be compared with, all at once; the few that only come out while folding are fetched one by one.
-  for (int l = 0; l < a->lane_count; l++) {
-    struct ks_fold_item **wanted = malloc((a->count + 1) * sizeof *wanted);
-    size_t count = 0;
-    if (!wanted) return ks_error_memory(err);
-    for (size_t i = 0; i < a->count; i++) {
-      struct ks_fold_item *item;
-      if (lane_of(a->m, a->records[i]) == a->lanes[l] && ks_fold_may_need_doc(a->lanes[l]->fold, a->records[i], &item)) wanted[count++] = item;
-    }
-    bool ok = count == 0 || ks_store_load_docs(a->m->store, a->lanes[l]->fold, wanted, count, err);
-    free(wanted);
-    if (!ok) return false;
-  }
+  for (int l = 0; l < a->lane_count && !*split; l++)
+    if (!load_docs(a, a->lanes[l], split, err)) return false;
   return true;
 }
 
 static bool fold_one(struct ks_materializer *m, struct ks_lane *lane, const struct ks_packed *record, struct ks_error *err) {
-  for (;;) {
+  for (int loads = 0;; loads++) {
     switch (ks_fold_apply(lane->fold, record)) {
       case KS_FOLD_DONE:
         return true;
@@ -100,6 +114,7 @@ static bool fold_one(struct ks_materializer *m, struct ks_lane *lane, const stru
         return ks_error_set(err, KS_ERROR_TRANSIENT, KS_EXIT_FAILED, "an item vanished from the database while its batch was applied");
       }
       case KS_FOLD_NEEDS_CHUNKS:
+        if (loads > 0) return ks_error_set(err, KS_ERROR_TRANSIENT, KS_EXIT_FAILED, "a chunk vanished from the database while its batch was applied");
         if (!ks_store_load_chunks(m->store, lane->fold, ks_fold_needed_blob(lane->fold), err)) return false;
         break;
       case KS_FOLD_STOP:  // the reader never lets such a record through
@@ -154,13 +169,16 @@ static bool heed_rulings(struct attempt *a, struct ks_error *err) {
       if (!ks_store_set_state(a->m->store, lane->topic, lane->partition, 1u << kind, lane->streams[kind].generation, KS_STATE_RESTORING,
                               "a ruling excludes an event that had been applied", NULL, err))
         return false;
-      ks_lane_set_state(lane, 1u << kind, KS_STATE_RESTORING);
+      a->to_restore[l] |= 1u << kind;
       ks_log(KS_LOG_WARNING, "stream must be rebuilt: a ruling excludes an event that had been applied", "topic", topic, "partition", partition, "kind", ks_kind_name(kind),
              "offset", offset, "next", "keepsake restore rebuild", NULL);
     }
   }
   return true;
 }
+
+// A run that was narrowed down may end before the record at which its partition stops.
+static bool stops_here(const struct ks_lane *lane) { return lane->stop_reason && lane->last->offset + 1 == lane->until; }
 
 static bool write_all(struct attempt *a, struct ks_error *err) {
   struct ks_fold *folds[LANES_MAX];
@@ -169,7 +187,10 @@ static bool write_all(struct attempt *a, struct ks_error *err) {
   for (int l = 0; l < a->lane_count; l++) {
     struct ks_lane *lane = a->lanes[l];
     if (!ks_health_save(a->m->store, lane->topic, lane->partition, &lane->health, err)) return false;
-    if (lane->stop_reason && !ks_store_set_state(a->m->store, lane->topic, lane->partition, ks_lane_live(lane), -1, KS_STATE_STOPPED, lane->stop_reason, NULL, err)) return false;
+    // The rows are locked by ks_store_advance: nobody's generation need be asked.
+    if (stops_here(lane) && !ks_store_set_state(a->m->store, lane->topic, lane->partition, ks_lane_live(lane) & ~a->to_restore[l], -1, KS_STATE_STOPPED, lane->stop_reason,
+                                                NULL, err))
+      return false;
   }
   return true;
 }
@@ -184,7 +205,8 @@ static void move_lanes(struct attempt *a) {
   for (int l = 0; l < a->lane_count; l++) {
     struct ks_lane *lane = a->lanes[l];
     a->m->dead += (int64_t)lane->fold->dead.count;
-    if (!lane->stop_reason) continue;
+    if (a->to_restore[l]) ks_lane_set_state(lane, a->to_restore[l], KS_STATE_RESTORING);
+    if (!stops_here(lane)) continue;
     ks_lane_set_state(lane, ks_lane_live(lane), KS_STATE_STOPPED);
     lane->ended = KS_LANE_STOPPED;
     ks_log(KS_LOG_ERROR, "partition stopped", "topic", ks_topic_name(lane->topic), "partition", KS_LOG_INT(lane->partition), "offset", KS_LOG_INT(lane->until), "reason",
@@ -222,7 +244,7 @@ static void lose_lanes(struct attempt *a, const struct ks_error *err) {
   }
 }
 
-enum try { TRY_DONE, TRY_CUT, TRY_AGAIN, TRY_FENCED, TRY_DATA, TRY_FAILED };
+enum try { TRY_DONE, TRY_CUT, TRY_SPLIT, TRY_AGAIN, TRY_FENCED, TRY_DATA, TRY_FAILED };
 
 static enum try sort_failure(const struct ks_error *err) {
   switch (err->kind) {
@@ -235,18 +257,19 @@ static enum try sort_failure(const struct ks_error *err) {
 
 static enum try try_run(struct ks_materializer *m, const struct ks_packed *const *records, size_t count, struct ks_error *err) {
   struct attempt a = {.m = m, .records = records, .count = count};
-  bool cut = false;
+  bool cut = false, split = false;
   enum try result = TRY_DONE;
   if (!survey(&a, err)) {
     end_attempt(&a, false);
-    return TRY_FAILED;
+    return sort_failure(err);
   }
   if (a.advance_count == 0) {  // all of it lies below its streams, or its lanes are lost
     end_attempt(&a, false);
     return TRY_DONE;
   }
-  bool ok = ks_store_begin(m->store, err) && ks_store_advance(m->store, a.advances, a.advance_count, err) && load(&a, err) && fold(&a, &cut, err) && (cut || write_all(&a, err));
-  if (ok && !cut) {
+  bool ok = ks_store_begin(m->store, err) && ks_store_advance(m->store, a.advances, a.advance_count, err) && load(&a, &split, err) &&
+            (split || (fold(&a, &cut, err) && (cut || write_all(&a, err))));
+  if (ok && !cut && !split) {
     enum ks_commit commit = ks_store_commit(m->store, err);
     if (commit == KS_COMMIT_UNKNOWN) {
       enum ks_outcome outcome = resolve_commit(&a, err);
@@ -255,7 +278,7 @@ static enum try try_run(struct ks_materializer *m, const struct ks_packed *const
       result = sort_failure(err);
     }
   } else {
-    result = ok ? TRY_CUT : sort_failure(err);
+    result = !ok ? sort_failure(err) : cut ? TRY_CUT : TRY_SPLIT;
     ks_store_rollback(m->store);
   }
   if (result == TRY_DONE) move_lanes(&a);
@@ -269,28 +292,22 @@ static enum ks_outcome stop_stream(struct ks_materializer *m, const struct ks_pa
   struct ks_lane *lane = lane_of(m, record);
   // An erasure touches every stream: when its own has stopped and it still fails, all stop.
   unsigned live = ks_lane_live(lane), kinds = live & 1u << record->stream ? 1u << record->stream : live;
-  char reason[400];
-  snprintf(reason, sizeof reason, "refused-by-postgresql at offset %" PRId64 ": SQLSTATE %s, %.300s", record->offset, err->sqlstate, err->message);
+  char reason[sizeof err->message + 100];
+  snprintf(reason, sizeof reason, "refused-by-postgresql at offset %" PRId64 ": SQLSTATE %s, %s", record->offset, err->sqlstate, err->message);
   struct ks_error why = *err;
-  if (!ks_store_begin(m->store, err)) return KS_OUTCOME_AGAIN;
-  int changed = 0;
-  int64_t generation = lane->streams[record->stream].generation;
-  bool ok = ks_store_set_state(m->store, lane->topic, lane->partition, kinds, generation, KS_STATE_STOPPED, reason, &changed, err);
-  if (ok && changed > 0 && ks_store_commit(m->store, err) == KS_COMMIT_DONE) {
+  bool ours = true, ok = ks_store_begin(m->store, err) && ks_lane_store_state(m->store, lane, kinds, KS_STATE_STOPPED, reason, &ours, err);
+  if (ok && ours && ks_store_commit(m->store, err) == KS_COMMIT_DONE) {
     ks_lane_set_state(lane, kinds, KS_STATE_STOPPED);
     ks_log(KS_LOG_ERROR, "stream stopped: postgresql refuses an event that is valid", "topic", ks_topic_name(lane->topic), "partition", KS_LOG_INT(lane->partition), "kind",
            ks_kind_name(record->stream), "offset", KS_LOG_INT(record->offset), "error", why.message, "sqlstate", why.sqlstate, NULL);
     return KS_OUTCOME_DONE;
   }
   ks_store_rollback(m->store);
-  if (ok && changed == 0) {
-    lane->ended = KS_LANE_FENCED;
-    return KS_OUTCOME_FENCED;
-  }
+  if (ok && !ours) return KS_OUTCOME_FENCED;
   return err->kind == KS_ERROR_TRANSIENT ? KS_OUTCOME_AGAIN : KS_OUTCOME_FAILED;
 }
 
-enum ks_outcome ks_materialize(struct ks_materializer *m, const struct ks_packed *const *records, size_t count, struct ks_error *err) {
+static enum ks_outcome apply_run(struct ks_materializer *m, const struct ks_packed *const *records, size_t count, struct ks_error *err) {
   for (;;) {
     switch (try_run(m, records, count, err)) {
       case TRY_DONE:
@@ -303,16 +320,41 @@ enum ks_outcome ks_materialize(struct ks_materializer *m, const struct ks_packed
         return KS_OUTCOME_FENCED;
       case TRY_FAILED:
         return KS_OUTCOME_FAILED;
-      case TRY_DATA: {
+      case TRY_DATA:
         if (count == 1) {
           enum ks_outcome outcome = stop_stream(m, records[0], err);
           if (outcome != KS_OUTCOME_DONE) return outcome;
           break;  // again: the other streams of its partition pass it
         }
-        enum ks_outcome first = ks_materialize(m, records, count / 2, err);
-        if (first != KS_OUTCOME_DONE) return first;
-        return ks_materialize(m, records + count / 2, count - count / 2, err);
+        // fall through
+      case TRY_SPLIT: {
+        enum ks_outcome first = apply_run(m, records, count / 2, err);
+        return first == KS_OUTCOME_DONE ? apply_run(m, records + count / 2, count - count / 2, err) : first;
       }
     }
   }
+}
+
+// What a ruling excludes may stand before it in the same batch: all rulings are known before the first event is folded.
+static bool learn_rulings(struct ks_materializer *m, const struct ks_packed *const *records, size_t count, struct ks_error *err) {
+  for (size_t i = 0; i < count; i++) {
+    const struct ks_packed *record = records[i];
+    struct ks_lane *lane = lane_of(m, record);
+    if (!lane || record->reason || record->act != KS_ACT_CONTROL || record->control != KS_CONTROL_RULING) continue;
+    struct ks_ruling ruling;
+    ks_packed_ruling(record, &ruling);
+    if (!ks_rulings_add(&lane->rulings, record->offset, &ruling)) return ks_error_memory(err);
+  }
+  return true;
+}
+
+enum ks_outcome ks_materialize(struct ks_materializer *m, const struct ks_packed *const *records, size_t count, struct ks_error *err) {
+  if (!learn_rulings(m, records, count, err)) return KS_OUTCOME_AGAIN;
+  enum ks_outcome outcome = apply_run(m, records, count, err);
+  // What was not tried any more is lost to its lanes too: were they to go on, their next batch would pass it over.
+  for (size_t i = 0; i < count && outcome == KS_OUTCOME_FENCED; i++) {
+    struct ks_lane *lane = lane_of(m, records[i]);
+    if (lane) lane->ended = KS_LANE_FENCED;
+  }
+  return outcome;
 }

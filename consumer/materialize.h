@@ -8,6 +8,7 @@
 struct ks_materializer {
   struct ks_store *store;
   int64_t dead_letter_limit;  // parts per ten thousand, -1: off
+  int64_t docs_bytes_max;     // stored documents that one transaction may load; more: it is split
   // By topic and partition: the lanes of this worker.
   struct ks_lane **lanes[KS_TOPIC_COUNT];
   int32_t partitions;

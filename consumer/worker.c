@@ -78,18 +78,6 @@ static void end_waiting(struct ks_worker *worker, bool back) {
   pthread_mutex_unlock(&worker->lock);
 }
 
-static bool any_stopped(const struct ks_worker *worker) {
-  for (int t = 0; t < KS_TOPIC_COUNT; t++) {
-    for (int32_t p = 0; p < worker->options.partitions; p++) {
-      const struct ks_lane *lane = worker->m.lanes[t][p];
-      if (!lane) continue;
-      for (int k = 0; k < KS_KIND_COUNT; k++)
-        if (lane->kinds & 1u << k && lane->streams[k].state == KS_STATE_STOPPED) return true;
-    }
-  }
-  return false;
-}
-
 static void apply(struct ks_worker *worker, const struct batch *batch) {
   const struct ks_packed **list = malloc((batch->count + 1) * sizeof *list);
   struct ks_backoff backoff = {.first_ms = 50, .max_ms = worker->options.backoff_max_ms};
@@ -108,14 +96,12 @@ static void apply(struct ks_worker *worker, const struct batch *batch) {
     while (outcome == KS_OUTCOME_AGAIN && wait_for_postgres(worker, &backoff, &err));
   }
   end_waiting(worker, outcome == KS_OUTCOME_DONE);
-  bool stopped = outcome == KS_OUTCOME_DONE && any_stopped(worker);
   pthread_mutex_lock(&worker->lock);
   if (outcome == KS_OUTCOME_FENCED) worker->report.fenced = true;
   if (outcome == KS_OUTCOME_FAILED) {
     worker->report.failed = true;
     worker->report.error = err;
   }
-  worker->report.stopped |= stopped;
   worker->report.events = worker->m.events;
   worker->report.batches = worker->m.batches;
   worker->report.dead = worker->m.dead;
@@ -160,6 +146,7 @@ struct ks_worker *ks_worker_start(const struct ks_worker_options *options, struc
   }
   worker->options = *options;
   worker->m.dead_letter_limit = options->dead_letter_limit;
+  worker->m.docs_bytes_max = 2 * options->batch_bytes;
   worker->m.partitions = options->partitions;
   // Once and exactly: growing by doubling would end at twice of what is needed.
   if (!ks_buf_reserve(&worker->filling.records, (size_t)options->batch_bytes + RECORD_MAX)) return ks_error_memory(err), free(worker), NULL;
@@ -226,7 +213,7 @@ void ks_worker_report(struct ks_worker *worker, struct ks_worker_report *report)
   pthread_mutex_lock(&worker->lock);
   *report = worker->report;
   report->away_ms = worker->away_since_ms ? ks_clock_monotonic_ms() - worker->away_since_ms : 0;
-  worker->report.fenced = worker->report.stopped = false;
+  worker->report.fenced = false;
   pthread_mutex_unlock(&worker->lock);
 }
 

@@ -30,7 +30,7 @@ void ks_worker_wait(struct ks_worker *worker, int timeout_ms);
 bool ks_worker_drain(struct ks_worker *worker, bool discard, int timeout_ms);
 
 struct ks_worker_report {
-  bool failed, fenced, stopped;  // failed: `error` ends the program; fenced: a lane was lost to another owner; stopped: a stream was stopped. The last two are cleared by asking
+  bool failed, fenced;  // failed: `error` ends the program; fenced: a lane was lost to another owner, cleared by asking
   int64_t away_ms;               // how long PostgreSQL has been away, 0: it is there
   int64_t events, batches, dead;
   struct ks_error error;

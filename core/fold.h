@@ -61,6 +61,7 @@ struct ks_fold_item {
   bool deleted;
   bool has_doc;   // `doc` is known (always, but for a loaded document that nobody asked for)
   bool dirty;     // differs from what the store holds
+  bool asked;     // whoever loads documents has asked for this one
 };
 
 struct ks_fold_window {
