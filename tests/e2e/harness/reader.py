@@ -7,6 +7,9 @@ survive whatever a hostile gateway has published. Names come as text with surrog
 import ctypes
 from ctypes import POINTER, byref, c_char_p, c_int, c_int32, c_int64, c_size_t, c_void_p
 
+from .program import wait_for
+
+_LEADER_NOT_AVAILABLE, _NOT_LEADER = 5, 6
 _END_OF_PARTITION = -191
 _CONSUMER = 1
 
@@ -82,9 +85,15 @@ class Reader:
 
     def watermarks(self, topic, partition, limit_s=30):
         """(first offset, offset after the last)"""
-        low, high = c_int64(), c_int64()
-        _check(_rd.rd_kafka_query_watermark_offsets(self._handle, topic.encode(), partition, byref(low), byref(high),
-                                                    int(limit_s * 1000)), f"watermarks of {topic}/{partition}")
+        low, high, code = c_int64(), c_int64(), _NOT_LEADER
+
+        def asked():
+            nonlocal code
+            code = _rd.rd_kafka_query_watermark_offsets(self._handle, topic.encode(), partition, byref(low), byref(high), int(limit_s * 1000))
+            return code not in (_LEADER_NOT_AVAILABLE, _NOT_LEADER)  # a partition that has just been made, or a broker that was just started
+
+        wait_for(asked, limit_s, f"a leader of {topic}/{partition}")
+        _check(code, f"watermarks of {topic}/{partition}")
         return low.value, high.value
 
     def read(self, wait_s=0.2):
