@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operations.md"
 FOLDERS = ["consumer", "core", "operator", "restorer", "producer"]
 # Not usage (the message itself says what to type), not defects of ours, and what "cannot reach" is said of by its exit status.
-EXITS = {"KS_EXIT_REFUSED", "KS_EXIT_LOST", "KS_EXIT_LOCKED", "KS_EXIT_NO_KAFKA", "KS_EXIT_NO_POSTGRES", "KS_EXIT_DIFFERENCE", "KS_EXIT_INCONCLUSIVE"}
+EXITS = {"KS_EXIT_REFUSED", "KS_EXIT_LOST", "KS_EXIT_LOCKED", "KS_EXIT_NO_KAFKA", "KS_EXIT_NO_POSTGRES", "KS_EXIT_DIFFERENT", "KS_EXIT_INCONCLUSIVE",
+         "KS_EXIT_PARTLY"}
 CALL = re.compile(r"\b(ks_error_set|ks_log_error|ks_log)\(")
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 CONVERSION = re.compile(r"%(?:-?\d*|\.\*|\.\d+|\*)*(?:hh|h|ll|l|z|j)?[sdiuxcfg]|%%")
