@@ -28,7 +28,7 @@ bool ks_catchup_begin(struct ks_consumer *c, struct ks_error *err) {
     if (!(c->targets[t] = calloc((size_t)c->lineage.partitions, sizeof *c->targets[t]))) return ks_error_memory(err);
     for (int32_t p = 0; p < c->lineage.partitions; p++) {
       int64_t low;
-      if (!ks_kafka_watermarks(c->kafka, t, p, &low, &c->targets[t][p], err)) return false;
+      if (!ks_lane_check(c->store, c->kafka, t, p, &c->lineage, err) || !ks_kafka_watermarks(c->kafka, t, p, &low, &c->targets[t][p], err)) return false;
     }
   }
   if (!c->options->until_caught_up) return true;
@@ -135,7 +135,11 @@ static void commit_positions(struct ks_consumer *c, const struct ks_streams *str
 bool ks_catchup_check(struct ks_consumer *c, struct ks_error *err) {
   struct ks_error why = {0};
   struct ks_streams streams = {0};
-  if (!ks_store_alive(c->store) && !ks_store_reopen(c->store, &why)) return true;  // the workers say how long it is away
+  if (!ks_store_alive(c->store) && !ks_store_reopen(c->store, &why)) {
+    if (why.kind != KS_ERROR_CONFIG) return true;  // the workers say how long it is away
+    *err = why;  // dropped, or no longer ours to enter
+    return false;
+  }
   bool freed = false, ok = ks_store_streams(c->store, -1, -1, false, &streams, &why) && (!any_stopped(&streams) || free_excluded(c, &freed, &why));
   if (!ok) {
     ks_streams_free(&streams);

@@ -17,7 +17,7 @@
 #include "consumer_internal.h"
 #include "lookahead.h"
 
-enum { CHECK_MS = 1000, CHECK_FINITE_MS = 50, KAFKA_TIMEOUT_MS = 10000, CLOSE_MS = 15000, TALK_MS = 10000 };
+enum { CHECK_MS = 1000, CHECK_FINITE_MS = 50, KAFKA_TIMEOUT_MS = 10000, CLOSE_MS = 15000, CLOSE_FAILED_MS = 3000, TALK_MS = 10000 };
 
 // Everything that was added for this partition has been applied: what comes next may change its lane.
 static bool settle(struct ks_consumer *c, struct ks_lane *lane) { return ks_worker_drain(ks_consumer_worker(c, lane->partition), false, c->options->leave_after_ms); }
@@ -165,7 +165,11 @@ static bool rejoin_if_needed(struct ks_consumer *c, struct ks_error *err) {
   }
   if (!c->left || c->assigned) return true;
   struct ks_error why = {0};
-  if (!ks_store_alive(c->store) && !ks_store_reopen(c->store, &why)) return true;
+  if (!ks_store_alive(c->store) && !ks_store_reopen(c->store, &why)) {
+    if (why.kind != KS_ERROR_CONFIG) return true;
+    *err = why;
+    return false;
+  }
   struct ks_rows rows;
   if (!ks_store_query(c->store, "SELECT pg_is_in_recovery()", 0, NULL, &rows, &why)) return true;
   bool standby = ks_rows_bool(&rows, 0, 0);
@@ -203,6 +207,10 @@ static bool handle(struct ks_consumer *c, enum ks_group_event event, const struc
       return true;
     case KS_GROUP_NOTHING:
       return true;
+    case KS_GROUP_DOUBT:
+      if (!c->assigned) return true;
+      ks_assignment_drop(c, true);
+      return ks_assignment_take(c, err);
     case KS_GROUP_FAILED:
       return false;
   }
@@ -292,7 +300,7 @@ enum ks_exit ks_consumer_run(const struct ks_consumer_options *options, struct k
     ks_assignment_drop(&c, stopped || !ok);
     if (!heed_workers(&c, &late) && ok) ok = false, *err = late;
   }
-  if (c.group && !ks_group_close(c.group, CLOSE_MS)) ks_log(KS_LOG_WARNING, "librdkafka did not close in time; leaving it behind", NULL);
+  if (c.group && !ks_group_close(c.group, ok ? CLOSE_MS : CLOSE_FAILED_MS)) ks_log(KS_LOG_WARNING, "librdkafka did not close in time; leaving it behind", NULL);
   for (int w = 0; c.workers && w < options->connections; w++) ks_worker_stop(c.workers[w]);
   free(c.workers);
   for (int t = 0; t < KS_TOPIC_COUNT; t++) free(c.lanes[t]);

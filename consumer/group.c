@@ -15,7 +15,7 @@ struct ks_group {
   enum ks_group_event rebalance;  // what the callback recorded, NOTHING: nothing
   struct ks_place *list;
   int count;
-  bool closing;
+  bool closing, doubt;
   char instance_id[256];
   struct ks_kafka_headers headers;
 };
@@ -38,6 +38,14 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_
     if (topic >= 0) group->list[group->count++] = (struct ks_place){topic, list->elems[i].partition, -1};
   }
   group->rebalance = KS_GROUP_ASSIGNED;
+}
+
+// Only records. A topic that is deleted, made anew and filled within seconds would otherwise be read on as if it were the same.
+static void on_trouble(rd_kafka_t *client, int code, const char *reason, void *opaque) {
+  (void)client;
+  struct ks_group *group = opaque;
+  if (code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) group->doubt = true;
+  ks_kafka_log_trouble(code, reason);
 }
 
 static bool set(rd_kafka_conf_t *conf, const char *name, const char *value, struct ks_error *err) {
@@ -77,6 +85,7 @@ struct ks_group *ks_group_open(const struct ks_kafka_config *config, const struc
   snprintf(group->instance_id, sizeof group->instance_id, "%s", options->instance_id ? options->instance_id : "");
   rd_kafka_conf_set_opaque(conf, group);
   rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+  rd_kafka_conf_set_error_cb(conf, on_trouble);
   char text[256];
   group->client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
   if (!group->client) {
@@ -133,16 +142,19 @@ static enum ks_group_event sort_error(struct ks_group *group, const rd_kafka_mes
   }
 }
 
+// What the callbacks recorded. An assignment settles a doubt, since it checks everything.
 static enum ks_group_event take_rebalance(struct ks_group *group) {
   enum ks_group_event event = group->rebalance;
+  if (!event && group->doubt) event = KS_GROUP_DOUBT;
   group->rebalance = KS_GROUP_NOTHING;
+  group->doubt = false;
   return event;
 }
 
 enum ks_group_event ks_group_poll(struct ks_group *group, int timeout_ms, struct ks_record *record, struct ks_error *err) {
   if (group->message) rd_kafka_message_destroy(group->message);
   group->message = NULL;
-  if (group->rebalance) return take_rebalance(group);
+  if (group->rebalance || group->doubt) return take_rebalance(group);
   rd_kafka_message_t *message = rd_kafka_consumer_poll(group->client, timeout_ms);
   if (!message) return take_rebalance(group);
   enum ks_group_event event = KS_GROUP_RECORD;

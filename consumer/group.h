@@ -20,6 +20,7 @@ enum ks_group_event {
   KS_GROUP_ASSIGNED,  // ks_group_list names what is ours now: answer with ks_group_start
   KS_GROUP_REVOKED,   // all that was ours is to be given back: answer with ks_group_release
   KS_GROUP_LOST,      // as REVOKED, but it is somebody else's already
+  KS_GROUP_DOUBT,     // a partition that we read was seen to be missing: it may be another log that we read next. Check all before reading on
   KS_GROUP_FAILED,    // *err; not to be used further but for close
 };
 

@@ -58,7 +58,20 @@ static bool check_lineage(const struct ks_lane *lane, struct ks_kafka *kafka, co
   const char *topic = ks_topic_name(lane->topic);
   struct ks_genesis genesis;
   bool found;
+  int32_t partitions;
+  if (!ks_kafka_partitions(kafka, lane->topic, &partitions, err)) return false;
+  if (partitions == 0) {
+    ks_error_set(err, KS_ERROR_LOST, KS_EXIT_LOST, "the topic %s is not there, or no longer", topic);
+    return ks_error_hint(err, "Nothing was applied. `keepsake doctor` says what is there; see docs/operations.md before anybody makes it anew.");
+  }
   if (!ks_kafka_genesis(kafka, lane->topic, lane->partition, &genesis, &found, err)) return false;
+  int64_t low = 0, high;
+  if (!found && !ks_kafka_watermarks(kafka, lane->topic, lane->partition, &low, &high, err)) return false;
+  if (low > 0) {
+    ks_error_set(err, KS_ERROR_LOST, KS_EXIT_LOST, "%s/%d: the log has lost its beginning: offsets 0 to %" PRId64 " are gone, and with them its genesis record", topic, lane->partition,
+                 low - 1);
+    return ks_error_hint(err, "Records were deleted or have expired. Nothing was applied; see `keepsake doctor` and docs/operations.md.");
+  }
   if (!found) {
     ks_error_set(err, KS_ERROR_LOST, KS_EXIT_REFUSED, "%s/%d has no genesis record: it is not the log of this database", topic, lane->partition);
     return ks_error_hint(err, "A new log is made by `keepsake init`. Check -b/--brokers; nothing was applied.");
@@ -66,7 +79,7 @@ static bool check_lineage(const struct ks_lane *lane, struct ks_kafka *kafka, co
   if (strcmp(genesis.lineage, lineage->lineage) != 0 || genesis.epoch != lineage->epoch) {
     ks_error_set(err, KS_ERROR_LOST, KS_EXIT_REFUSED, "%s/%d is another log: its lineage is %s (epoch %d), the database's %s (epoch %d)", topic, lane->partition,
                  genesis.lineage, genesis.epoch, lineage->lineage, lineage->epoch);
-    return ks_error_hint(err, "Connect brokers and database that belong together; nothing was applied.");
+    return ks_error_hint(err, "Check -b/--brokers and -d/--database: they must belong together. Nothing was applied; `keepsake doctor` shows both.");
   }
   if (genesis.partitions != lineage->partitions || genesis.partition != lane->partition) {
     ks_error_set(err, KS_ERROR_LOST, KS_EXIT_REFUSED, "%s/%d: genesis says partition %d of %d, the database has %d", topic, lane->partition, genesis.partition,
@@ -153,6 +166,19 @@ struct ks_lane *ks_lane_open(struct ks_store *store, struct ks_kafka *kafka, enu
   if (ok) return lane;
   ks_lane_free(lane);
   return NULL;
+}
+
+bool ks_lane_check(struct ks_store *store, struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, const struct ks_lineage *lineage, struct ks_error *err) {
+  struct ks_lane lane = {.topic = topic, .partition = partition};
+  struct ks_streams streams = {0};
+  bool ok = check_lineage(&lane, kafka, lineage, err) && ks_store_streams(store, (int)topic, partition, false, &streams, err);
+  for (int i = 0; ok && i < streams.count; i++) {
+    lane.streams[streams.list[i].kind] = streams.list[i];
+    lane.kinds |= 1u << streams.list[i].kind;
+  }
+  ok = ok && check_streams(&lane, kafka, err);
+  ks_streams_free(&streams);
+  return ok;
 }
 
 void ks_lane_free(struct ks_lane *lane) {

@@ -37,6 +37,8 @@ struct ks_lane {
 // (another lineage or count), 7 (shorter or expired log, anchor mismatch), or what the servers said.
 struct ks_lane *ks_lane_open(struct ks_store *store, struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, const struct ks_lineage *lineage, const char *owner,
                              int lock_timeout_ms, struct ks_error *err);
+// The same checks without claiming anything: for a run that is to say that all is well, though it may get no partition, or find nothing to do.
+bool ks_lane_check(struct ks_store *store, struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, const struct ks_lineage *lineage, struct ks_error *err);
 void ks_lane_free(struct ks_lane *lane);
 
 // The live streams of the lane, as a set of kinds.

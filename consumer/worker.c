@@ -52,8 +52,9 @@ static bool ripe(const struct ks_worker *worker, int *wait_ms) {
   return false;
 }
 
-// PostgreSQL is away: wait a little, unless the batch is to be forgotten, and connect again. False: give the batch up.
-static bool wait_for_postgres(struct ks_worker *worker, struct ks_backoff *backoff, const struct ks_error *why) {
+// PostgreSQL is away: wait a little, unless the batch is to be forgotten, and connect again. False: give the batch up; *hopeless: waiting does not help (the
+// database was dropped, a right was taken away), and *why says so.
+static bool wait_for_postgres(struct ks_worker *worker, struct ks_backoff *backoff, struct ks_error *why, bool *hopeless) {
   pthread_mutex_lock(&worker->lock);
   if (!worker->away_since_ms) {
     worker->away_since_ms = ks_clock_monotonic_ms();
@@ -65,8 +66,9 @@ static bool wait_for_postgres(struct ks_worker *worker, struct ks_backoff *backo
   bool go_on = !worker->stop && !worker->discard;
   pthread_mutex_unlock(&worker->lock);
   struct ks_error err = {0};
-  if (go_on && !ks_store_alive(worker->m.store)) ks_store_reopen(worker->m.store, &err);
-  return go_on;
+  *hopeless = go_on && !ks_store_alive(worker->m.store) && !ks_store_reopen(worker->m.store, &err) && err.kind == KS_ERROR_CONFIG;
+  if (*hopeless) *why = err;
+  return go_on && !*hopeless;
 }
 
 // Nothing waits for PostgreSQL any more: it is back, or what waited was given up. Whether it is away then shows at the next batch.
@@ -92,8 +94,10 @@ static void apply(struct ks_worker *worker, const struct batch *batch) {
       at += list[i]->size;
     }
     // Without a connection there is nothing to try; what was found out about an earlier try is the same then.
+    bool hopeless = false;
     do outcome = ks_store_alive(worker->m.store) || err.kind != KS_ERROR_TRANSIENT ? ks_materialize(&worker->m, list, batch->count, &err) : KS_OUTCOME_AGAIN;
-    while (outcome == KS_OUTCOME_AGAIN && wait_for_postgres(worker, &backoff, &err));
+    while (outcome == KS_OUTCOME_AGAIN && wait_for_postgres(worker, &backoff, &err, &hopeless));
+    if (hopeless) outcome = KS_OUTCOME_FAILED;
   }
   end_waiting(worker, outcome == KS_OUTCOME_DONE);
   pthread_mutex_lock(&worker->lock);

@@ -76,7 +76,7 @@ void ks_kafka_close(struct ks_kafka *kafka) {
   }
   if (kafka->cluster_id) rd_kafka_mem_free(kafka->reader, kafka->cluster_id);
   ks_kafka_close_producer(kafka);
-  if (kafka->reader) rd_kafka_destroy(kafka->reader);
+  if (!ks_kafka_end_client(kafka->reader, KS_KAFKA_END_MS)) return;
   free(kafka->headers.list);
   free(kafka);
 }

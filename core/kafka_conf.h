@@ -23,6 +23,13 @@ rd_kafka_conf_t *ks_kafka_conf_make(const struct ks_kafka_config *config, enum k
 // Turns a librdkafka error into ours: transient or permanent, exit 8 where Kafka cannot be reached.
 bool ks_kafka_error(struct ks_error *err, rd_kafka_resp_err_t code, const char *what);
 
+// Destroys the client, which must have nothing of it left open. False: it did not end within timeout_ms and is left behind, with whatever its callbacks use:
+// do not free that.
+bool ks_kafka_end_client(rd_kafka_t *client, int timeout_ms);
+
+// For error callbacks: one line in the log, unless the same was logged within the last minute.
+void ks_kafka_log_trouble(int code, const char *reason);
+
 // Where the headers of one message are put, all of them, however many: they are part of the record hash. Zero-initialize; free the list with free().
 struct ks_kafka_headers {
   struct ks_header *list;

@@ -4,7 +4,7 @@
 
 #include "kafka_conf.h"
 
-enum { KS_KAFKA_ASK_TIMEOUT_MS = 30000 };
+enum { KS_KAFKA_ASK_TIMEOUT_MS = 30000, KS_KAFKA_END_MS = 2000 };
 
 // What the error callback recorded last; the callback only records and logs. Read by the thread that polls.
 struct ks_kafka_trouble {
@@ -27,8 +27,6 @@ struct ks_kafka {
 
 // The error callback for handles whose opaque is a struct ks_kafka_trouble.
 void ks_kafka_on_trouble(rd_kafka_t *rk, int code, const char *reason, void *opaque);
-// One line in the log, unless the same was logged within the last minute.
-void ks_kafka_log_trouble(int code, const char *reason);
 // The topic's name with the partition, for messages; in a buffer of the caller.
 const char *ks_kafka_place(char text[64], enum ks_topic topic, int32_t partition);
 // The error with which an unreachable Kafka ends a program: exit 8, with what librdkafka said last.

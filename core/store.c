@@ -12,6 +12,8 @@ static const char SESSION[] =
     "SET search_path = pg_catalog; SET timezone = 'UTC'; SET client_min_messages = warning; SET standard_conforming_strings = on; "
     "SET extra_float_digits = 1; SET datestyle = 'ISO'";
 
+#define GRANT_HINT "Grant it: GRANT %s TO %s."
+
 static const char *const ROLE_NAMES[] = {NULL, "keepsake_reader", "keepsake_writer", "keepsake_operator"};
 
 bool ks_store_error(struct ks_error *err, const PGconn *conn, const PGresult *result, const char *what) {
@@ -63,8 +65,9 @@ static bool set_up(struct ks_store *store, struct ks_error *err) {
   if (store->role == KS_STORE_LOGIN) return true;
   struct ks_rows rows;
   if (!ks_store_query(store, "SELECT to_regclass('keepsake.lineage') IS NOT NULL, to_regrole($1) IS NOT NULL", 1,
-                      (const char *const[]){ROLE_NAMES[store->role]}, &rows, err))
-    return false;
+                      (const char *const[]){ROLE_NAMES[store->role]}, &rows, err)) {
+    return err && strcmp(err->sqlstate, "42501") == 0 ? ks_error_hint(err, GRANT_HINT, ROLE_NAMES[store->role], PQuser(store->conn)) : false;
+  }
   bool schema = ks_rows_bool(&rows, 0, 0), role = ks_rows_bool(&rows, 0, 1);
   ks_rows_free(&rows);
   if (!schema || !role) {
@@ -74,7 +77,7 @@ static bool set_up(struct ks_store *store, struct ks_error *err) {
   char sql[64];
   snprintf(sql, sizeof sql, "SET ROLE %s", ROLE_NAMES[store->role]);
   if (ks_store_exec(store, sql, err)) return true;
-  return ks_error_hint(err, "Grant it: GRANT %s TO %s.", ROLE_NAMES[store->role], PQuser(store->conn));
+  return err && strcmp(err->sqlstate, "42501") == 0 ? ks_error_hint(err, GRANT_HINT, ROLE_NAMES[store->role], PQuser(store->conn)) : false;
 }
 
 static bool connect_once(struct ks_store *store, struct ks_error *err) {
