@@ -109,3 +109,10 @@ def test_the_operators_page_has_no_entry_for_what_nobody_says():
     patterns = [pattern_of(message) for message in MESSAGES]
     stale = [entry for cell in first_cells for entry in quoted(cell) if not any(p.fullmatch(entry) for p in patterns)]
     assert not stale, "no program says:\n" + "\n".join(stale)
+
+
+def test_the_readme_names_tests_of_the_promises_that_exist():
+    named = set(re.findall(r"`(test_promise_\w+)`", (ROOT / "README.md").read_text()))
+    there = set(re.findall(r"^def (test_promise_\w+)", (ROOT / "tests" / "e2e" / "test_promises.py").read_text(), re.M))
+    assert {name.split("_")[2] for name in named} == set("123456")
+    assert named == there
