@@ -152,8 +152,9 @@ static bool split(struct ks_folding *folding, int bucket, int64_t size, struct k
   return true;
 }
 
+// One person, or photo, that is far beyond its share takes what it takes.
 static void warn_large(struct ks_folding *folding, int64_t size) {
-  if (folding->large) return;
+  if (folding->large || size < 4 * (int64_t)folding->bound_bytes) return;
   folding->large = true;
   ks_log(KS_LOG_WARNING, folding->kind == KS_KIND_BLOB ? "one photo is larger than --memory allows, and is taken whole" : "one person's history is larger than --memory allows, and is taken whole",
          "topic", ks_topic_name(folding->part->topic), "partition", KS_LOG_INT(folding->part->partition), "kind", ks_kind_name(folding->kind), "bytes", KS_LOG_INT(size), NULL);
@@ -162,7 +163,7 @@ static void warn_large(struct ks_folding *folding, int64_t size) {
 static bool next_of_split(struct ks_folding *folding, struct ks_error *err) {
   int sub = folding->split_next++;
   int64_t size = ks_spill_size(folding->split, sub);
-  if (size > (int64_t)folding->bound_bytes) warn_large(folding, size);
+  warn_large(folding, size);
   if (!fold_bucket(folding, folding->split, sub, folding->split_bucket, sub, err)) return false;
   return !folding->split_lane || ks_spill_read(folding->split_lane, sub, &folding->rows, err);
 }

@@ -19,7 +19,7 @@ struct ks_folding {
   struct ks_fold *fold;           // the group's results, valid until the next one
   struct ks_spill_data rows;      // the second lane's additions of the group
   struct ks_fold_counts counts;   // of all groups so far
-  bool large;                     // some group was larger than the bound: one person, or one photo
+  bool large;                     // some group was far larger than the bound: one person, or one photo
 
   // Its own.
   struct ks_gather_part *part;

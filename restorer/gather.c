@@ -170,7 +170,8 @@ static bool read_all(struct reader *reader, struct ks_source *source, struct ks_
 
 static void *run_reader(void *arg) {
   struct reader *reader = arg;
-  struct ks_source *source = ks_source_open_log(reader->gather->kafka, reader->ranges, reader->range_count, &reader->error);
+  const struct ks_gather *gather = reader->gather;
+  struct ks_source *source = (gather->open ? gather->open : ks_source_open_log)(gather->kafka, reader->ranges, reader->range_count, &reader->error);
   bool ok = source && read_all(reader, source, &reader->error);
   ks_source_close(source);
   if (!ok) atomic_store(&reader->shared->quit, true);

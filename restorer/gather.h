@@ -45,6 +45,7 @@ struct ks_gather_part {
 
 struct ks_gather {
   // Set by the caller; the parts are the caller's.
+  struct ks_source *(*open)(const struct ks_kafka_config *config, const struct ks_range *ranges, int count, struct ks_error *err);  // NULL: the live log
   const struct ks_kafka_config *kafka;
   int32_t partitions;
   int readers;
