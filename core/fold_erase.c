@@ -1,8 +1,8 @@
 // Erasures and photo chunks (docs/fold.md).
-#include <openssl/evp.h>
 #include <string.h>
 
 #include "fold_internal.h"
+#include "record_hash.h"
 
 // The person's results so far in this stream lose what an erasure takes.
 static void forget_results(struct ks_fold *fold, const struct ks_fold_user *user) {
@@ -52,15 +52,13 @@ enum ks_fold_result ks_fold_erase(struct ks_fold *fold, const struct ks_packed *
 // The set's bytes have its size and its hash.
 static bool blob_right(const struct ks_fold_blob *blob) {
   int64_t size = 0;
-  unsigned char hash[EVP_MAX_MD_SIZE];
-  EVP_MD_CTX *digest = EVP_MD_CTX_new();
-  EVP_DigestInit_ex(digest, EVP_sha256(), NULL);
+  uint8_t hash[KS_HASH_BYTES];
+  EVP_MD_CTX *context = ks_hash_begin();
   for (int32_t i = 0; i < blob->chunks; i++) {
-    EVP_DigestUpdate(digest, blob->chunk[i].bytes.data, blob->chunk[i].bytes.size);
+    ks_hash_add(context, blob->chunk[i].bytes);
     size += (int64_t)blob->chunk[i].bytes.size;
   }
-  EVP_DigestFinal_ex(digest, hash, NULL);
-  EVP_MD_CTX_free(digest);
+  ks_hash_end(context, hash);
   static const char digits[] = "0123456789abcdef";
   char hex[64];
   for (int i = 0; i < 32; i++) hex[2 * i] = digits[hash[i] >> 4], hex[2 * i + 1] = digits[hash[i] & 15];

@@ -1,6 +1,6 @@
 #include "packed.h"
 
-#include <openssl/evp.h>
+#include "record_hash.h"
 
 // A run that already stands in one of the record's own runs is not copied again: structured events' unescaped strings are the exception.
 struct packer {
@@ -94,24 +94,11 @@ void ks_packed_ruling(const struct ks_packed *packed, struct ks_ruling *ruling) 
   memcpy(ruling, packed->data + packed->ruling.at, sizeof *ruling);
 }
 
-static void digest_length(EVP_MD_CTX *digest, uint32_t n) {
-  unsigned char bytes[4] = {(unsigned char)(n >> 24), (unsigned char)(n >> 16), (unsigned char)(n >> 8), (unsigned char)n};
-  EVP_DigestUpdate(digest, bytes, 4);
-}
-
-static void digest_run(EVP_MD_CTX *digest, struct ks_bytes run) {
-  digest_length(digest, run.data ? (uint32_t)run.size : UINT32_MAX);
-  EVP_DigestUpdate(digest, run.data, run.size);
-}
-
 void ks_packed_hash(const struct ks_packed *packed, uint8_t hash[KS_HASH_BYTES]) {
-  struct ks_bytes headers = ks_packed_run(packed, packed->headers);
-  EVP_MD_CTX *digest = EVP_MD_CTX_new();
-  EVP_DigestInit_ex(digest, EVP_sha256(), NULL);
-  digest_run(digest, ks_packed_run(packed, packed->key));
-  digest_length(digest, packed->header_count);
-  EVP_DigestUpdate(digest, headers.data, headers.size);
-  digest_run(digest, ks_packed_run(packed, packed->value));
-  EVP_DigestFinal_ex(digest, hash, NULL);
-  EVP_MD_CTX_free(digest);
+  EVP_MD_CTX *context = ks_hash_begin();
+  ks_hash_add_run(context, ks_packed_run(packed, packed->key));
+  ks_hash_add_number(context, packed->header_count);
+  ks_hash_add(context, ks_packed_run(packed, packed->headers));
+  ks_hash_add_run(context, ks_packed_run(packed, packed->value));
+  ks_hash_end(context, hash);
 }

@@ -59,10 +59,7 @@ static bool erase_person(struct ks_store *store, const struct ks_fold *fold, con
 
 static bool delete_blob(struct ks_store *store, const struct ks_fold *fold, const struct ks_fold_blob *blob, const char *table, struct ks_error *err) {
   struct ks_params params = {0};
-  ks_params_text(&params, blob->user->user);
-  ks_params_text(&params, blob->sha256);
-  ks_params_int(&params, blob->chunks);
-  ks_params_int(&params, blob->size_bytes);
+  ks_params_blob_key(&params, blob);
   char sql[200];
   snprintf(sql, sizeof sql, "DELETE FROM keepsake.%s_%d WHERE user_id = $1 AND sha256 = $2 AND chunks = $3 AND size = $4", table, fold->partition);
   PGresult *result = ks_params_query(store, sql, &params, err);

@@ -137,17 +137,9 @@ static bool load_marks(struct ks_store *store, struct ks_fold *fold, struct ks_e
   return ok;
 }
 
-// A blob's key as the first four parameters.
-static void blob_key(struct ks_params *params, const struct ks_fold_blob *blob) {
-  ks_params_text(params, blob->user->user);
-  ks_params_text(params, blob->sha256);
-  ks_params_int(params, blob->chunks);
-  ks_params_int(params, blob->size_bytes);
-}
-
 static bool load_blob(struct ks_store *store, struct ks_fold *fold, struct ks_fold_blob *blob, bool bytes, struct ks_error *err) {
   struct ks_params params = {0};
-  blob_key(&params, blob);
+  ks_params_blob_key(&params, blob);
   char sql[400];
   snprintf(sql, sizeof sql,
            "SELECT c.chunk, c.revision, b.complete, %s FROM keepsake.blob_%d b LEFT JOIN keepsake.blob_chunk_%d c USING (user_id, sha256, chunks, size)"

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "fold.h"
 #include "store_internal.h"
 
 // Type OIDs, fixed in PostgreSQL's pg_type.dat.
@@ -38,6 +39,13 @@ void ks_params_int(struct ks_params *params, int64_t value) {
   params->types[at] = OID_INT8;
   add_int32(params, &params->values[at], (uint32_t)((uint64_t)value >> 32));
   add_int32(params, &params->values[at], (uint32_t)value);
+}
+
+void ks_params_blob_key(struct ks_params *params, const struct ks_fold_blob *blob) {
+  ks_params_text(params, blob->user->user);
+  ks_params_text(params, blob->sha256);
+  ks_params_int(params, blob->chunks);
+  ks_params_int(params, blob->size_bytes);
 }
 
 void ks_params_free(struct ks_params *params) {

@@ -23,6 +23,9 @@ int ks_params_text_array(struct ks_params *params);
 void ks_params_add_text(struct ks_params *params, int parameter, struct ks_bytes value);
 void ks_params_text(struct ks_params *params, struct ks_bytes value);
 void ks_params_int(struct ks_params *params, int64_t value);
+// The four parts of a set's key: user, sha256, chunks, size.
+struct ks_fold_blob;
+void ks_params_blob_key(struct ks_params *params, const struct ks_fold_blob *blob);
 void ks_params_free(struct ks_params *params);
 
 // Runs the statement with binary results; NULL on failure. The caller clears the result.
