@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "../core/backoff.h"
 #include "../core/clock.h"
@@ -70,6 +71,16 @@ static bool raise_live_at(struct ks_consumer *c, struct ks_error *err) {
   return ok;
 }
 
+// The database may have been exchanged for another log's since we looked.
+static bool same_lineage(struct ks_consumer *c, struct ks_error *err) {
+  struct ks_lineage now;
+  bool found;
+  if (!ks_store_lineage(c->store, &now, &found, err)) return false;
+  if (found && strcmp(now.lineage, c->lineage.lineage) == 0 && now.epoch == c->lineage.epoch && now.partitions == c->lineage.partitions) return true;
+  ks_error_set(err, KS_ERROR_LOST, KS_EXIT_REFUSED, "the database belongs to another log now: its lineage is %s, it was %s", found ? now.lineage : "not set", c->lineage.lineage);
+  return ks_error_hint(err, "Connect brokers and database that belong together; nothing was applied.");
+}
+
 static bool take_once(struct ks_consumer *c, struct ks_error *err) {
   int count;
   const struct ks_place *list = ks_group_list(c->group, &count);
@@ -78,6 +89,7 @@ static bool take_once(struct ks_consumer *c, struct ks_error *err) {
   bool ok = places || ks_error_memory(err);
   ks_assignment_drop(c, false);
   if (ok && !ks_store_alive(c->store)) ok = ks_store_reopen(c->store, err);
+  ok = ok && same_lineage(c, err);
   for (int i = 0; ok && i < count; i++) {
     if (list[i].partition >= c->lineage.partitions) {
       ks_error_set(err, KS_ERROR_LOST, KS_EXIT_REFUSED, "the topic %s has grown to more than the %d partitions of the database", ks_topic_name(list[i].topic), c->lineage.partitions);
