@@ -12,6 +12,8 @@
 #include "journal.h"
 #include "survey.h"
 
+enum { KS_REBUILD_PHOTO_BYTES_MS = 64 << 10 };  // assumed for photo bytes: 64 MiB a second
+
 // One stream that is rebuilt.
 struct ks_target {
   struct ks_stream *stream;  // of the survey

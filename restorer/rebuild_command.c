@@ -126,7 +126,7 @@ static bool reckon(struct ks_rebuild *rebuild, struct ks_error *err) {
   if (!ks_store_query(rebuild->control, ks_sql_query("restore_rate"), 0, NULL, &rows, err)) return false;
   if (rows.count) rebuild->load_rate = ks_rows_int(&rows, 0, 0);
   ks_rows_free(&rows);
-  rebuild->estimate_ms = rebuild->total * 1000 / (rebuild->load_rate > 0 ? rebuild->load_rate : ASSUMED_RATE);
+  rebuild->estimate_ms = rebuild->total * 1000 / (rebuild->load_rate > 0 ? rebuild->load_rate : ASSUMED_RATE) + rebuild->kind[KS_KIND_BLOB].bytes / KS_REBUILD_PHOTO_BYTES_MS;
   rebuild->phase = "planned";
   return true;
 }

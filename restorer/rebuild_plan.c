@@ -19,16 +19,17 @@ static struct ks_json *kind_json(const struct ks_rebuild *rebuild, enum ks_kind 
                       "items_exact", k->items_exact, "bytes", k->bytes, "overwrites", "items", k->old_items, "others", k->old_others);
 }
 
-static void basis_text(const struct ks_rebuild *rebuild, char text[120]) {
+static void basis_text(const struct ks_rebuild *rebuild, char text[200]) {
+  const char *photos = rebuild->kind[KS_KIND_BLOB].bytes ? "; photo bytes 64 MiB/s, assumed" : "";
   if (rebuild->load_rate > 0)
-    snprintf(text, 120, "%lld records/s, as the last rebuild here", (long long)rebuild->load_rate);
+    snprintf(text, 200, "%lld records/s, as the last rebuild here%s", (long long)rebuild->load_rate, photos);
   else
-    snprintf(text, 120, "150000 records/s, assumed: there was no rebuild here before");
+    snprintf(text, 200, "150000 records/s, assumed: there was no large rebuild here before%s", photos);
 }
 
 struct ks_json *ks_rebuild_plan_json(struct ks_rebuild *rebuild) {
   const struct ks_survey *survey = &rebuild->survey;
-  char basis[120];
+  char basis[200];
   int64_t bytes = 0;
   struct ks_json *kinds = ks_json_pack("[]"), *positions = ks_json_pack("[]");
   bool ok = kinds && positions;
@@ -67,7 +68,7 @@ static void print_positions(const struct ks_rebuild *rebuild) {
 
 static void print_people_plan(struct ks_rebuild *rebuild) {
   const struct ks_survey *survey = &rebuild->survey;
-  char size[32], basis[120];
+  char size[32], basis[200];
   int64_t untouched = survey->streams.count - rebuild->target_count;
   printf("plan: rebuild %d streams from the log, lineage %s epoch %d, %d partitions\n", rebuild->target_count, survey->lineage.lineage, (int)survey->lineage.epoch,
          (int)survey->partitions);
