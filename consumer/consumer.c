@@ -111,10 +111,10 @@ static bool take_record(struct ks_consumer *c, const struct ks_record *record, s
   struct ks_event event;
   if (!ks_event_judge(record, c->lineage.partitions, &c->scratch, &event)) return ks_error_memory(err);
   if (unknown_control(&event)) {
-    settle(c, lane);
+    bool settled = settle(c, lane);
     ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_REFUSED, "%s/%d: at offset %" PRId64 " stands a control record that this program does not know (%.*s)",
                  ks_topic_name(record->topic), record->partition, record->offset, (int)event.type.size, event.type.data ? event.type.data : "");
-    return ks_error_hint(err, "A newer release wrote it: run that one. Everything before it has been applied.");
+    return ks_error_hint(err, "A newer release wrote it: run that one. %s", settled ? "Everything before it has been applied." : "Nothing past it was applied.");
   }
   if (!event.reason && event.act == KS_ACT_CONTROL && event.control == KS_CONTROL_RULING && !meet_ruling(c, lane, &event, err)) return false;
   struct ks_worker *worker = ks_consumer_worker(c, record->partition);

@@ -16,6 +16,7 @@ struct ks_group {
   struct ks_place *list;
   int count;
   bool closing, doubt;
+  bool flowing;  // the last poll gave a record at once
   char instance_id[256];
   struct ks_kafka_headers headers;
 };
@@ -151,11 +152,25 @@ static enum ks_group_event take_rebalance(struct ks_group *group) {
   return event;
 }
 
+// 2.0.2 looks only once a second whether a full queue has room again, unless its broker thread is woken: a question does that. Asked once each time that records
+// cease to come at once.
+static rd_kafka_message_t *poll_client(struct ks_group *group, int timeout_ms) {
+  rd_kafka_message_t *message = rd_kafka_consumer_poll(group->client, group->flowing ? 1 : timeout_ms);
+  if (message || !group->flowing) {
+    group->flowing = message && !message->err;
+    return message;
+  }
+  const struct rd_kafka_metadata *metadata = NULL;
+  if (rd_kafka_metadata(group->client, 0, NULL, &metadata, 100) == RD_KAFKA_RESP_ERR_NO_ERROR) rd_kafka_metadata_destroy(metadata);
+  group->flowing = false;
+  return rd_kafka_consumer_poll(group->client, timeout_ms);
+}
+
 enum ks_group_event ks_group_poll(struct ks_group *group, int timeout_ms, struct ks_record *record, struct ks_error *err) {
   if (group->message) rd_kafka_message_destroy(group->message);
   group->message = NULL;
   if (group->rebalance || group->doubt) return take_rebalance(group);
-  rd_kafka_message_t *message = rd_kafka_consumer_poll(group->client, timeout_ms);
+  rd_kafka_message_t *message = poll_client(group, timeout_ms);
   if (!message) return take_rebalance(group);
   enum ks_group_event event = KS_GROUP_RECORD;
   if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && topic_of(rd_kafka_topic_name(message->rkt)) >= 0) {

@@ -133,7 +133,8 @@ static bool fold(struct attempt *a, bool *cut, struct ks_error *err) {
     struct ks_lane *lane = lane_of(a->m, record);
     if (!lane) continue;
     if (!fold_one(a->m, lane, record, err)) return false;
-    if (record->act == KS_ACT_CONTROL && !record->reason) continue;
+    // Neither control records nor what its stream has passed long ago say anything about the events' health.
+    if ((record->act == KS_ACT_CONTROL && !record->reason) || record->offset < lane->fold->next[record->stream]) continue;
     ks_health_count(&lane->health, lane->fold->last_dead);
     if (lane->fold->last_dead && !lane->stop_reason && ks_health_over(&lane->health, a->m->dead_letter_limit)) {
       lane->until = record->offset + 1;
