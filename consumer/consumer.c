@@ -87,9 +87,36 @@ static bool meet_end(struct ks_consumer *c, const struct ks_record *end, struct 
   return meet_gap(c, lane, end, err);
 }
 
-// A ruling is about to be folded: what it excludes must be known.
+// A ruling accepts the loss of offsets that the log has after all: every fold that knows it skips them, this one has applied them. Their streams are *restoring* before it
+// is passed.
+static bool meet_accepted(struct ks_consumer *c, struct ks_lane *lane, const struct ks_ruling *ruling, struct ks_error *err) {
+  unsigned present;
+  bool ours = true;
+  if (!ks_lookahead_accepted(&c->options->kafka, lane->topic, lane->partition, c->lineage.partitions, lane->kinds, ruling, &present, err)) return false;
+  if (present == 0) return true;
+  if (!settle(c, lane) || lane->ended) {
+    tear(c, lane);
+    return true;
+  }
+  present &= ks_lane_live(lane);
+  if (present == 0) return true;
+  if (!ks_store_alive(c->store) && !ks_store_reopen(c->store, err)) return false;
+  bool ok = ks_store_begin(c->store, err) &&
+            ks_lane_store_state(c->store, lane, present, KS_STATE_RESTORING, "a ruling accepts the loss of records that had been applied", &ours, err);
+  if (!ok || !ours || ks_store_commit(c->store, err) != KS_COMMIT_DONE) {
+    ks_store_rollback(c->store);
+    if (ok && !ours) tear(c, lane);
+    return ok && !ours;
+  }
+  ks_lane_set_state(lane, present, KS_STATE_RESTORING);
+  ks_log(KS_LOG_WARNING, "streams must be rebuilt: a ruling accepts the loss of records that had been applied", "topic", ks_topic_name(lane->topic), "partition",
+         KS_LOG_INT(lane->partition), "to", KS_LOG_INT(ruling->to), "next", "keepsake restore rebuild", NULL);
+  return true;
+}
+
+// A ruling is about to be folded: what it excludes, or accepts, must be known.
 static bool meet_ruling(struct ks_consumer *c, struct ks_lane *lane, struct ks_event *event, struct ks_error *err) {
-  if (event->ruling.accept_gap) return true;
+  if (event->ruling.accept_gap) return meet_accepted(c, lane, &event->ruling, err);
   enum ks_kind kind;
   if (!ks_lookahead_kind(c->kafka, lane->topic, lane->partition, c->lineage.partitions, event->ruling.offset, &kind, err)) return false;
   event->kind = kind;
@@ -117,6 +144,7 @@ static bool take_record(struct ks_consumer *c, const struct ks_record *record, s
     return ks_error_hint(err, "A newer release wrote it: run that one. %s", settled ? "Everything before it has been applied." : "Nothing past it was applied.");
   }
   if (!event.reason && event.act == KS_ACT_CONTROL && event.control == KS_CONTROL_RULING && !meet_ruling(c, lane, &event, err)) return false;
+  if (!takes(lane)) return true;
   struct ks_worker *worker = ks_consumer_worker(c, record->partition);
   bool full;
   while (!ks_worker_add(worker, record, &event, &full)) {

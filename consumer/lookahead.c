@@ -29,6 +29,33 @@ bool ks_lookahead_gap(const struct ks_kafka_config *config, struct ks_kafka *kaf
   return ok;
 }
 
+bool ks_lookahead_accepted(const struct ks_kafka_config *config, enum ks_topic topic, int32_t partition, int32_t partitions, unsigned kinds, const struct ks_ruling *ruling,
+                           unsigned *present, struct ks_error *err) {
+  struct ks_range range = {topic, partition, ruling->to, ruling->to};
+  for (int k = 0; k < KS_KIND_COUNT; k++)
+    if (kinds & 1u << k && ruling->from[k] >= 0 && ruling->from[k] < range.from) range.from = ruling->from[k];
+  *present = 0;
+  struct ks_source *source = ks_source_open_log(config, &range, 1, err);
+  if (!source) return false;
+  struct ks_scratch scratch = {0};
+  struct ks_record record;
+  struct ks_event event;
+  int64_t missing;
+  enum ks_next next;
+  bool ok = true;
+  while (ok && (next = ks_source_next(source, 1000, &record, &missing, err)) != KS_NEXT_END) {
+    if (next == KS_NEXT_FAILED) ok = false;
+    if (next == KS_NEXT_WAIT || next == KS_NEXT_FAILED || record.offset >= ruling->to) continue;
+    if (!ks_event_judge(&record, partitions, &scratch, &event)) ok = ks_error_memory(err);
+    unsigned touched = !event.reason && event.act == KS_ACT_ERASE ? kinds : kinds & 1u << event.stream;
+    for (int k = 0; ok && k < KS_KIND_COUNT; k++)
+      if (touched & 1u << k && ruling->from[k] >= 0 && ruling->from[k] <= record.offset) *present |= 1u << k;
+  }
+  ks_scratch_free(&scratch);
+  ks_source_close(source);
+  return ok;
+}
+
 bool ks_lookahead_kind(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int32_t partitions, int64_t offset, enum ks_kind *kind, struct ks_error *err) {
   struct ks_record record;
   struct ks_scratch scratch = {0};
