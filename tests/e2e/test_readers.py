@@ -1,0 +1,237 @@
+"""Handsets that know only what keepsake.changes told them: whatever the consumer goes through meanwhile, what they have built in the end is what the log says.
+Promise 3 (cursors stay valid), promise 6 (unknown is not empty), and an old dump as a head start."""
+import contextlib
+import random
+import subprocess
+
+import psycopg2
+import pytest
+from harness import wait_for
+from harness.histories import assert_same, history, oracle_of, rows_of
+from test_consume import FAST, change, query
+
+KINDS = ("contact", "calendar", "note", "task", "photo", "score")
+LIMITS = (1, 7, 1000)
+
+
+class Handset:
+    """One phone of a person, for one kind: what docs/sql-for-gateways.md tells a gateway to do with each answer, and nothing else."""
+
+    def __init__(self, user, kind, limit):
+        self.user, self.kind, self.limit = user, kind, limit
+        self.cursor, self.items, self.answers, self.top = None, {}, [], {}
+
+    def ask(self, connection):
+        """One call; True when there may be more."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT answer, cursor, item_id, revision, deleted, doc::text FROM keepsake.changes(%s, %s, %s, %s)", (self.user, self.kind, self.cursor, self.limit))
+            rows = cursor.fetchall()
+        assert rows, "at least one row"
+        answers, cursors = {row[0] for row in rows}, {row[1] for row in rows}
+        assert len(answers) == len(cursors) == 1
+        answer, told = answers.pop(), [row[2:] for row in rows if row[2] is not None]
+        self.answers.append(answer)
+        if answer != "ok":
+            assert not told and len(rows) == 1
+            if answer in ("restoring", "busy"):
+                assert cursors == {self.cursor}, "the cursor stays"
+            else:
+                assert cursors == {None}
+                self.items, self.top = {}, {}  # resync: these phones have nothing of their own to send
+            self.cursor = cursors.pop()
+            return False
+        assert len(told) <= self.limit and [row[1] for row in told] == sorted({row[1] for row in told}), "in the order of change, each once"
+        for item, revision, deleted, doc in told:
+            assert revision > self.top.get(item, 0), f"{item} went back from {self.top.get(item)} to {revision}"
+            assert deleted == (doc is None)
+            self.top[item], self.items[item] = revision, doc
+        self.cursor = cursors.pop()
+        return len(told) == self.limit
+
+    def read_on(self, connection):
+        while self.ask(connection):
+            pass
+
+
+@contextlib.contextmanager
+def reader(database):
+    """A gateway's connection, with a reader's rights only."""
+    connection = psycopg2.connect(database.conninfo)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SET ROLE keepsake_reader")
+        yield connection
+    finally:
+        connection.close()
+
+
+def users_of(records):
+    """Whoever is named by a key that can be a user."""
+    found = set()
+    for record in records:
+        key = record["key"]
+        try:
+            text = key.decode() if isinstance(key, bytes) else key
+        except UnicodeDecodeError:
+            continue
+        if text and len(text.encode()) <= 255 and "\0" not in text:
+            found.add(text)
+    return sorted(found)
+
+
+def assert_all_know(handsets, database):
+    """Every handset, with one more look, holds exactly the rows of its person and kind."""
+    with reader(database) as connection:
+        for handset in handsets:
+            handset.read_on(connection)
+            handset.read_on(connection)  # the second time: had the first been told `erased` or `resync`, it begins anew
+            assert handset.answers[-1] == "ok"
+    rows = {}
+    for user, kind, item, revision, doc in query(database, "SELECT user_id, kind::text, item_id, revision, doc::text FROM keepsake.item"):
+        rows.setdefault((user, kind), {})[item] = (revision, doc)
+    for handset in handsets:
+        mine = rows.get((handset.user, handset.kind), {})
+        assert {item: (handset.top[item], doc) for item, doc in handset.items.items()} == mine, (handset.user, handset.kind, handset.limit)
+
+
+@pytest.mark.parametrize("seed", [101, 102])
+def test_what_handsets_have_read_while_the_consumer_works_and_is_killed_is_what_the_log_says(keepsake, log, database, seed):
+    partitions, records = history(seed, 2500)
+    keepsake("init", "--partitions", partitions)
+    rng, handsets = random.Random(seed), [Handset(user, kind, limit) for user in users_of(records) for kind in KINDS for limit in LIMITS]
+    rng.shuffle(handsets)
+    daemon, rounds = None, 10
+    for number in range(rounds):
+        if daemon is None:
+            daemon = keepsake.daemon("consume", "--dead-letter-limit", "off", "--batch-events", rng.choice((11, 60, 300)), "--batch-ms", "5", *FAST)
+        log.publish(records[len(records) * number // rounds:len(records) * (number + 1) // rounds])
+        with reader(database) as connection:
+            for handset in rng.sample(handsets, min(len(handsets), 250)):
+                handset.ask(connection) if rng.random() < 0.5 else handset.read_on(connection)
+        if number % 3 == 2:
+            assert daemon.running(), daemon
+            daemon.kill9()
+            daemon = None
+    keepsake("consume", "--until-caught-up", "--dead-letter-limit", "off", *FAST)
+    assert_same(rows_of(database), oracle_of(log))
+    assert_all_know(handsets, database)
+    answers = {answer for handset in handsets for answer in handset.answers}
+    assert answers <= {"ok", "erased"}, "nothing was restored, nobody is told so"
+
+
+def test_handsets_read_on_through_the_loss_of_the_database_and_its_rebuild(keepsake, log, database):
+    """Promises 3 and 6: while it is gone or being restored nobody is told that he has nothing; afterwards the same cursors go on."""
+    partitions, records = history(111, 1500)
+    keepsake("init", "--partitions", partitions)
+    half = len(records) // 2
+    log.publish(records[:half])
+    keepsake("consume", "--until-caught-up", "--dead-letter-limit", "off")
+    handsets = [Handset(user, kind, 7) for user in users_of(records) for kind in KINDS]
+    with reader(database) as connection:
+        for handset in handsets:
+            handset.read_on(connection)
+    known = {id(handset): (handset.cursor, dict(handset.items)) for handset in handsets}
+    assert sum(len(handset.items) for handset in handsets) > 20
+    log.publish(records[half:])
+    database.drop()
+    with pytest.raises(psycopg2.OperationalError), reader(database):
+        pass
+    keepsake("init", "--partitions", partitions)
+    with reader(database) as connection:
+        for handset in handsets:
+            assert handset.ask(connection) is False and handset.answers[-1] == "restoring"
+            assert (handset.cursor, handset.items) == known[id(handset)]
+    keepsake("restore", "rebuild", "--yes")
+    keepsake("consume", "--until-caught-up", "--dead-letter-limit", "off")
+    assert_same(rows_of(database), oracle_of(log))
+    assert_all_know(handsets, database)
+    assert not any("resync" in handset.answers or "busy" in handset.answers for handset in handsets), "cursors stay valid"
+
+
+def copy_of(database, how):
+    """Takes the dump; returns what puts it in the database's place."""
+    postgres, name = database.postgres, database.name
+    if how == "template":
+        postgres.psql(f"CREATE DATABASE {name}_dump TEMPLATE {name}")
+
+        def restore():
+            database.drop()
+            postgres.psql(f"ALTER DATABASE {name}_dump RENAME TO {name}")
+        return restore
+    file = postgres.folder / f"{name}.dump"
+    subprocess.run([postgres.bin / "pg_dump", "-Fc", "-f", file, "-d", postgres.socket_conninfo(name)], check=True, capture_output=True)
+
+    def restore_dump():
+        database.drop()
+        postgres.create_database(name)
+        subprocess.run([postgres.bin / "pg_restore", "--exit-on-error", "-d", postgres.socket_conninfo(name), file], check=True, capture_output=True)
+    return restore_dump
+
+
+@pytest.mark.parametrize("how", ["template", "pg_dump"])
+def test_an_old_dump_is_a_head_start_and_nobody_is_told_old_news(keepsake, log, database, how):
+    """F13. What consumers told their group is the high-water mark: until the dump is there, readers hear *restoring*, and *busy* with newer cursors."""
+    partitions, records = history(121, 1800)
+    keepsake("init", "--partitions", partitions)
+    log.publish(records[:600])
+    keepsake("consume", "--until-caught-up", "--dead-letter-limit", "off")
+    users = users_of(records)
+    old = [Handset(user, kind, 1000) for user in users for kind in KINDS]
+    with reader(database) as connection:
+        for handset in old:
+            handset.read_on(connection)
+    restore = copy_of(database, how)
+    log.publish(records[600:1200])
+    keepsake("consume", "--until-caught-up", "--dead-letter-limit", "off")
+    new = [Handset(user, kind, 1000) for user in users for kind in KINDS]
+    with reader(database) as connection:
+        for handset in new:
+            handset.read_on(connection)
+    before = rows_of(database)
+    log.publish(records[1200:])
+    restore()
+    assert rows_of(database) != before
+    with reader(database) as connection:  # nobody has looked at the group yet: newer cursors hear busy all the same
+        for handset in new:
+            handset.read_on(connection)
+        assert {handset.answers[-1] for handset in new} == {"busy"}
+
+    # The consumer is let in, but held up at its first write.
+    block = psycopg2.connect(database.conninfo)
+    with block.cursor() as cursor:
+        cursor.execute("LOCK TABLE keepsake.health IN SHARE MODE")
+    daemon = keepsake.daemon("consume", "--dead-letter-limit", "off", *FAST)
+    daemon.wait_log("this database is older")
+    daemon.wait_log("partitions assigned")
+    with reader(database) as connection:
+        for handset in new + old:
+            known = (handset.cursor, dict(handset.items))
+            handset.read_on(connection)
+            assert handset.answers[-1] == "restoring" and (handset.cursor, handset.items) == known
+        fresh = Handset(users[0], "contact", 10)
+        assert not fresh.ask(connection) and fresh.answers == ["restoring"] and not fresh.items
+    block.rollback()
+    block.close()
+    expected = oracle_of(log)
+    wait_for(lambda: rows_of(database) == expected, 60, lambda: f"the oracle's rows: {daemon}")
+    assert_all_know(new + old, database)
+
+
+def test_a_cursor_from_another_history_is_told_so_and_one_from_the_future_waits(keepsake, log, database):
+    keepsake("init", "--partitions", "1")
+    log.publish([change(n) for n in range(1, 4)])
+    keepsake("consume", "--until-caught-up")
+    handset = Handset("anna", "contact", 10)
+    with reader(database) as connection:
+        handset.read_on(connection)
+        prefix, epoch, partition, _ = handset.cursor.rsplit(".", 3)
+        for cursor, answer in ((f"k1.00000000.{epoch}.{partition}.1", "resync"), (f"{prefix}.2.{partition}.1", "resync"), (f"{prefix}.{epoch}.{partition}.99", "busy")):
+            handset.cursor = cursor
+            handset.ask(connection)
+            assert handset.answers[-1] == answer, cursor
+        assert handset.items == {} and handset.cursor == f"{prefix}.{epoch}.{partition}.99"
+        log.publish([change(n) for n in range(4, 120)])
+        keepsake("consume", "--until-caught-up")
+        handset.read_on(connection)
+        assert handset.answers[-1] == "ok" and set(handset.items) == {f"i{n}" for n in range(99, 120)}
