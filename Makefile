@@ -193,8 +193,7 @@ $(filter $(PROGRAM_TESTS),$(TESTS)): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%
 	$(call say,link  $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS) $(PKG_LIBS)
 
-# Not from an archive: the linker does not look there for commands, which are weak names.
-$(filter $(CLI_TESTS),$(TESTS)): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT) $(filter-out %/main.o,$(CLI)) $(PROGRAMS) $(BUILD)/core.a
+$(filter $(CLI_TESTS),$(TESTS)): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT) $(filter-out %/main.o,$(CLI)) $(BUILD)/programs.a
 	@mkdir -p $(@D)
 	$(call say,link  $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS) $(PKG_LIBS)

@@ -5,30 +5,18 @@
 
 #include "../core/options_nearest.h"
 
-// Each command stands in its program's folder. Weak: one that this build leaves out is absent from the table.
-#define COMMAND(name) extern const struct ks_command ks_##name##_command __attribute__((weak));
+// Each command stands in its program's folder.
+#define COMMAND(name) extern const struct ks_command ks_##name##_command;
 #include "commands.inc"
 #undef COMMAND
 
 #define COMMAND(name) &ks_##name##_command,
 static const struct ks_command *const table[] = {
 #include "commands.inc"
-};
+    NULL};
 #undef COMMAND
 
-enum { TABLE_COUNT = sizeof table / sizeof table[0] };
-
-const struct ks_command *const *ks_commands(void) {
-  static const struct ks_command *built[TABLE_COUNT + 1];
-  if (built[0]) return built;
-  // From the end, so that the first entry, which says "done", is written last.
-  int count = 0;
-  for (int i = 0; i < TABLE_COUNT; i++) count += table[i] != NULL;
-  for (int i = TABLE_COUNT - 1, at = count; i >= 0; i--) {
-    if (table[i]) built[--at] = table[i];
-  }
-  return built;
-}
+const struct ks_command *const *ks_commands(void) { return table; }
 
 int ks_command_group_length(const struct ks_command *command) {
   const char *blank = strchr(command->name, ' ');

@@ -3,12 +3,12 @@
 #include <string.h>
 
 #include "../cli/command.h"
+#include "../core/confirm.h"
 #include "../core/json.h"
 #include "../core/log.h"
 #include "../core/progress.h"
 #include "../core/source.h"
 #include "../core/stop.h"
-#include "confirm.h"
 #include "log_basics.h"
 
 #define TYPE "keepsake.user.erase.v1"
@@ -135,7 +135,7 @@ static bool erase_user(struct erase *erase, struct ks_error *err) {
   }
   bool all = erase->standing[0] && erase->standing[1];
   snprintf(question, sizeof question, "Erase all items, photographs and conflicts of %s? This cannot be undone.", erase->user);
-  return (all || ks_confirm(erase->options, question, err)) && publish(erase, err);
+  return (all || (ks_confirm_possible(erase->options, err) && ks_confirm(erase->options, question, err))) && publish(erase, err);
 }
 
 static enum ks_exit run(const struct ks_options *options, struct ks_error *err) {

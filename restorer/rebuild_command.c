@@ -6,11 +6,11 @@
 
 #include "../cli/command.h"
 #include "../core/clock.h"
+#include "../core/confirm.h"
 #include "../core/log.h"
 #include "../core/sql.h"
 #include "../core/stop.h"
 #include "../core/store_load.h"
-#include "confirm.h"
 #include "rebuild.h"
 
 enum { OPEN_KAFKA_MS = 10000, ASSUMED_RATE = 150000 };
@@ -175,7 +175,7 @@ static bool act(struct ks_rebuild *rebuild, struct ks_error *err) {
   bool ok = read_log(rebuild, err) && reckon(rebuild, err) && ks_rebuild_plan_print(rebuild, err);
   if (ok && dry_run) return true;
   ok = ok && ks_journal_plan(&rebuild->journal, ks_rebuild_plan_json(rebuild), err) && ks_journal_progress(&rebuild->journal, ks_rebuild_progress(rebuild), err);
-  ok = ok && ks_restore_ask(rebuild->options, "Rebuild these streams?", err) && (!ks_stop_asked() || ks_stop_error(err));
+  ok = ok && ks_confirm(rebuild->options, "Rebuild these streams?", err) && (!ks_stop_asked() || ks_stop_error(err));
   ok = ok && (taken = true) && take_over(rebuild, err) && ks_rebuild_load(rebuild, err);
   if (ok) {
     rebuild->phase = "done";
@@ -204,7 +204,7 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
   if (ok && rebuild->target_count == 0)
     status = nothing_to_do(rebuild);
   else if (ok)
-    ok = ks_restore_may_ask(options, err) && act(rebuild, err);
+    ok = ks_confirm_possible(options, err) && act(rebuild, err);
   if (!ok) status = err->exit;
   ks_gather_free(&rebuild->gather);
   ks_survey_free(&rebuild->survey);

@@ -6,10 +6,10 @@
 
 #include "../cli/command.h"
 #include "../core/clock.h"
+#include "../core/confirm.h"
 #include "../core/json.h"
 #include "../core/log.h"
 #include "../core/stop.h"
-#include "confirm.h"
 #include "journal.h"
 #include "verify.h"
 
@@ -41,7 +41,7 @@ static bool prepare(struct repair *repair, const struct ks_options *options, str
     ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "repair needs to know whom: --user USER or --users-from FILE");
     return ks_error_hint(err, "keepsake verify --list FILE finds and lists damaged people.");
   }
-  if (!ks_restore_may_ask(options, err) || !ks_kafka_config_read(options, &verify->kafka, err)) return false;
+  if (!ks_confirm_possible(options, err) || !ks_kafka_config_read(options, &verify->kafka, err)) return false;
   verify->deep = true;
   verify->json = verify->report.json = ks_options_flag(options, KS_OPT_JSON);
   verify->quiet = verify->report.quiet = ks_options_flag(options, KS_OPT_QUIET);
@@ -265,7 +265,7 @@ static bool act(struct repair *repair, const struct ks_options *options, struct 
   bool dry_run = ks_options_flag(options, KS_OPT_DRY_RUN);
   if (!plan(repair, err) || !print_plan(repair, err)) return false;
   if (dry_run) return true;
-  if (repair->damaged.count && !ks_restore_ask(options, "Repair these people?", err)) return false;
+  if (repair->damaged.count && !ks_confirm(options, "Repair these people?", err)) return false;
   if (!ks_journal_begin(&repair->journal, repair->store, "repair", err) || !ks_journal_plan(&repair->journal, plan_json(repair), err)) return false;
   bool ok = mend(repair, err);
   ks_journal_end(&repair->journal, ok ? "done" : err->message, NULL);

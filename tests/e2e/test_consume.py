@@ -2,15 +2,11 @@
 import random
 
 import pytest
-from harness import wait_for
+from harness import query, wait_for
 from harness.events import change
 from harness.histories import assert_same, history, oracle_of, rows_of
 
 FAST = ("--session-timeout", "6s", "--backoff-max", "500ms")
-
-
-def query(database, sql, *args):
-    return database.query(sql, args or None)
 
 
 def set_up(keepsake, log, seed, events):

@@ -4,19 +4,13 @@ import threading
 
 import psycopg2
 import pytest
-from harness import CHANGES, wait_for
+from harness import wait_for
+from harness.events import change
 from harness.histories import assert_same, oracle_of, rows_of
 from oracle.murmur2 import partition_of
 
 FAST = ("--session-timeout", "6s", "--backoff-max", "500ms", "--dead-letter-limit", "off")
 ANNA, BERT = (next(name for name in ("anna", "bert", "carl", "dora", "emil", "fred") if partition_of(name.encode(), 2) == p) for p in (0, 1))
-
-
-def change(number, user="anna", kind="contact", act="put", item=None, source="/handsets/a", doc=None, **more):
-    headers = [("ce_specversion", b"1.0"), ("ce_id", b"e%d" % number), ("ce_source", source.encode()), ("ce_type", f"keepsake.{kind}.{act}.v1".encode()),
-               ("ce_subject", (item or f"i{number}").encode()), ("ce_sequence", b"%020d" % number)]
-    headers += [(f"ce_{name}", str(value).encode()) for name, value in more.items()]
-    return {"key": user, "headers": headers, "value": (doc or '{"n":%d}' % number) if act == "put" else None}
 
 
 def ruling(body, partition=0):

@@ -6,28 +6,11 @@ import subprocess
 
 import psycopg2
 import pytest
-from harness import BLOBS, CHANGES, wait_for
+from harness import BLOBS, CHANGES, query, wait_for
+from harness.events import change, erasure
 from harness.histories import assert_same, oracle_of, rows_of
 
 FAST = ("--session-timeout", "6s", "--backoff-max", "500ms")
-
-
-def query(database, sql, *args):
-    with psycopg2.connect(database.conninfo) as connection, connection.cursor() as cursor:
-        cursor.execute(sql, args)
-        return cursor.fetchall() if cursor.description else cursor.rowcount
-
-
-def change(number, user="anna", kind="contact", act="put", item=None, source="/handsets/a", doc=None, **more):
-    headers = [("ce_specversion", b"1.0"), ("ce_id", b"e%d" % number), ("ce_source", source.encode()), ("ce_type", f"keepsake.{kind}.{act}.v1".encode()),
-               ("ce_subject", (item or f"i{number}").encode()), ("ce_sequence", b"%020d" % number)]
-    headers += [(f"ce_{name}", str(value).encode()) for name, value in more.items()]
-    return {"key": user, "headers": headers, "value": (doc or '{"n":%d}' % number) if act == "put" else None}
-
-
-def erasure(user, name="gone-1", topic=CHANGES):
-    headers = [("ce_specversion", b"1.0"), ("ce_id", name.encode()), ("ce_source", b"/keepsake/erase"), ("ce_type", b"keepsake.user.erase.v1")]
-    return {"topic": topic, "key": user, "headers": headers, "value": None}
 
 
 def versions(database):

@@ -1,40 +1,13 @@
 """verify must not lie: whatever is changed behind its back is found and named; it says equal only where it looked."""
-import hashlib
 import json
 import os
 
-import psycopg2
 import pytest
-from harness import BLOBS, CHANGES
+from harness import BLOBS, CHANGES, query
+from harness.events import change, chunks_of, erasure
 from harness.histories import assert_same, history, oracle_of, rows_of
 
 FAST = ("--session-timeout", "6s", "--backoff-max", "500ms")
-
-
-def query(database, sql, *args):
-    with psycopg2.connect(database.conninfo) as connection, connection.cursor() as cursor:
-        cursor.execute(sql, args)
-        return cursor.fetchall() if cursor.description else cursor.rowcount
-
-
-def change(number, user="anna", kind="contact", act="put", item=None, source="/handsets/a", doc=None, **more):
-    headers = [("ce_specversion", b"1.0"), ("ce_id", b"e%d" % number), ("ce_source", source.encode()), ("ce_type", f"keepsake.{kind}.{act}.v1".encode()),
-               ("ce_subject", (item or f"i{number}").encode()), ("ce_sequence", b"%020d" % number)]
-    headers += [(f"ce_{name}", str(value).encode()) for name, value in more.items()]
-    return {"key": user, "headers": headers, "value": (doc or '{"n":%d}' % number) if act == "put" else None}
-
-
-def chunks_of(user, data, size=1000, spoil=False):
-    digest, count = hashlib.sha256(data).hexdigest(), (len(data) + size - 1) // size
-    for n in range(count):
-        headers = [("ce_specversion", b"1.0"), ("ce_id", f"{digest[:8]}-{n}".encode()), ("ce_source", b"/handsets/a"), ("ce_type", b"keepsake.blob.chunk.v1"),
-                   ("ce_subject", digest.encode()), ("ce_chunk", b"%d" % n), ("ce_chunks", b"%d" % count), ("ce_size", b"%d" % len(data))]
-        yield {"topic": BLOBS, "key": user, "headers": headers, "value": data[n * size:(n + 1) * size] if not spoil else b"x" * len(data[n * size:(n + 1) * size])}
-
-
-def erasure(user, name="gone-1", topic=CHANGES):
-    headers = [("ce_specversion", b"1.0"), ("ce_id", name.encode()), ("ce_source", b"/keepsake/erase"), ("ce_type", b"keepsake.user.erase.v1")]
-    return {"topic": topic, "key": user, "headers": headers, "value": None}
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ wire.py      the few requests to a broker that the Python client of Debian 12 la
 database.py  a database of its own for each test
 db_state.py  what a database holds, in a form that two of them can be compared in
 """
-from .database import Database
+from .database import Database, query
 from .log import BLOBS, CHANGES, Log
 from .program import Daemon, Program, Result, wait_for
 
-__all__ = ["BLOBS", "CHANGES", "Daemon", "Database", "Log", "Program", "Result", "wait_for"]
+__all__ = ["BLOBS", "CHANGES", "Daemon", "Database", "Log", "Program", "Result", "query", "wait_for"]

@@ -46,3 +46,10 @@ class Database:
     def drop(self):
         """As an accident would: also while somebody is connected."""
         self.postgres.drop_database(self.name)
+
+
+def query(database, sql, *args):
+    """In a transaction of its own: the rows, or how many a statement without rows has changed."""
+    with psycopg2.connect(database.conninfo) as connection, connection.cursor() as cursor:
+        cursor.execute(sql, args)
+        return cursor.fetchall() if cursor.description else cursor.rowcount

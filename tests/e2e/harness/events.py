@@ -27,13 +27,14 @@ def control(kind, value, partition=0, topic=CHANGES):
     return {"topic": topic, "key": None, "partition": partition, "headers": headers, "value": json.dumps(value)}
 
 
-def chunks_of(user, data, size=1000):
-    """A photo's chunks."""
+def chunks_of(user, data, size=1000, spoil=False):
+    """A photo's chunks; spoilt ones have other bytes than their SHA-256 says."""
     digest, count = hashlib.sha256(data).hexdigest(), (len(data) + size - 1) // size
     for n in range(count):
+        part = data[n * size:(n + 1) * size]
         headers = [("ce_specversion", b"1.0"), ("ce_id", f"{digest[:8]}-{n}".encode()), ("ce_source", b"/handsets/a"), ("ce_type", b"keepsake.blob.chunk.v1"),
                    ("ce_subject", digest.encode()), ("ce_chunk", b"%d" % n), ("ce_chunks", b"%d" % count), ("ce_size", b"%d" % len(data))]
-        yield {"topic": BLOBS, "key": user, "headers": headers, "value": data[n * size:(n + 1) * size]}
+        yield {"topic": BLOBS, "key": user, "headers": headers, "value": part if not spoil else b"x" * len(part)}
 
 
 def erasure(user, name="gone-1", topic=CHANGES):

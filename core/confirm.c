@@ -6,17 +6,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../core/stop.h"
+#include "stop.h"
 
 static bool has_terminal(void) { return isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1; }
 
-bool ks_restore_may_ask(const struct ks_options *options, struct ks_error *err) {
+bool ks_confirm_possible(const struct ks_options *options, struct ks_error *err) {
   if (ks_options_flag(options, KS_OPT_YES) || ks_options_flag(options, KS_OPT_DRY_RUN) || has_terminal()) return true;
   ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "this changes data, and there is no terminal to ask on: --yes is needed");
   return ks_error_hint(err, "--dry-run prints the plan and changes nothing; --yes does it.");
 }
 
-bool ks_restore_ask(const struct ks_options *options, const char *question, struct ks_error *err) {
+bool ks_confirm(const struct ks_options *options, const char *question, struct ks_error *err) {
   char answer[16];
   if (ks_options_flag(options, KS_OPT_YES)) return true;
   fprintf(stderr, "%s [y/N] ", question);
