@@ -51,13 +51,18 @@ static const struct property DEFAULTS_READ[] = {
     {"socket.timeout.ms", "10000"},  // what bounds a question when no broker is there, whatever time was given for it
     {"fetch.wait.max.ms", "10"},  // ranges end below the high watermark: there is nothing to wait for
     {"fetch.max.bytes", "4194304"},
+    {"fetch.message.max.bytes", "65536"},  // of each partition; what was compressed comes out a hundred times as large
     {"queued.max.messages.kbytes", "16384"},
     {"queued.min.messages", "20000"},
     {NULL, NULL},
 };
 
 // Small too: whoever consumes wakes librdkafka when its queue has room again (consumer/group.c). A quarter of the memory of large ones, and faster.
+// The two short intervals are how soon it is asked again after a fetch was refused: a topic that is deleted, made anew and filled beyond our position between two
+// questions would be taken for the old one.
 static const struct property DEFAULTS_GROUP[] = {
+    {"fetch.error.backoff.ms", "20"},
+    {"topic.metadata.refresh.fast.interval.ms", "20"},
     {"fetch.wait.max.ms", "50"},
     {"fetch.max.bytes", "4194304"},
     {"fetch.message.max.bytes", "65536"},  // of each partition; a larger record comes alone
