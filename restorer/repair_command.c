@@ -187,7 +187,7 @@ static bool read_further(struct repair *repair, const struct ks_streams *streams
 
 static bool mend_streams(struct repair *repair, struct ks_streams *streams, struct ks_error *err) {
   struct ks_verify *verify = &repair->verify;
-  const struct ks_comparison comparison = {.on = on_damage, .group_end = write_group, .arg = repair, .only = &repair->damaged};
+  const struct ks_comparison comparison = {.on = on_damage, .group_end = write_group, .arg = repair};
   for (int i = 0; i < streams->count; i++) {
     const struct ks_stream *s = &streams->list[i];
     struct ks_gather_part *part = find_part(verify, s);
@@ -237,16 +237,23 @@ static struct ks_json *progress_json(const struct repair *repair, int done, int 
 static bool mend(struct repair *repair, struct ks_error *err) {
   int32_t partitions = repair->verify.survey.partitions;
   int total = 0, done = 0;
+  // From here on only of those whom the plan names is anything read, folded or written.
+  const struct ks_people asked = repair->verify.people;
+  repair->verify.people = repair->damaged;
+  bool ok = true;
   for (int32_t p = 0; p < partitions; p++) total += concerned(repair, p);
-  for (int32_t p = 0; p < partitions; p++) {
+  for (int32_t p = 0; ok && p < partitions; p++) {
     if (!concerned(repair, p)) continue;
-    for (int t = 0; t < KS_TOPIC_COUNT; t++) {
-      if (ks_stop_asked()) return ks_stop_error(err);
-      if (!mend_partition(repair, t, p, err)) return ks_error_prefix(err, "%s/%d", ks_topic_name(t), (int)p);
+    for (int t = 0; ok && t < KS_TOPIC_COUNT; t++) {
+      if (ks_stop_asked())
+        ok = ks_stop_error(err);
+      else if (!mend_partition(repair, t, p, err))
+        ok = ks_error_prefix(err, "%s/%d", ks_topic_name(t), (int)p);
     }
-    if (!ks_journal_progress(&repair->journal, progress_json(repair, ++done, total), err)) return false;
+    ok = ok && ks_journal_progress(&repair->journal, progress_json(repair, ++done, total), err);
   }
-  return true;
+  repair->verify.people = asked;
+  return ok;
 }
 
 static bool print_result(const struct repair *repair, struct ks_error *err) {

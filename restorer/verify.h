@@ -55,12 +55,11 @@ bool ks_verify_partition_wanted(const struct ks_verify *verify, int32_t partitio
 // Reads the log, each stream to exactly its position.
 bool ks_verify_read_log(struct ks_verify *verify, struct ks_error *err);
 
-// Folds a stream group by group and compares each with the rows that were read. `group_end` (or NULL) is called while the group's rows are still there.
+// Folds a stream group by group and compares each with the rows that were read, both of the same people: verify->people, or everybody. `group_end` (or NULL) is called while the group's rows are still there.
 struct ks_comparison {
   ks_compare_on *on;
   bool (*group_end)(void *arg, struct ks_error *err);
   void *arg;
-  const struct ks_people *only;
 };
 bool ks_verify_compare_stream(struct ks_verify *verify, struct ks_look *look, const struct ks_comparison *comparison, struct ks_fold_counts *counts, struct ks_error *err);
 // Position, anchor, epoch and fold version against the log.

@@ -107,7 +107,7 @@ bool ks_verify_compare_stream(struct ks_verify *verify, struct ks_look *look, co
   struct ks_buf late = {0};
   bool ok = ks_folding_begin(&folding, &verify->gather, look->part, look->stream.kind, verify->memory_bytes / 4, verify->lane, look->lane_bucket, err);
   folding.limit = look->stream.next_offset;
-  folding.only = comparison->only;
+  folding.only = verify->people.count ? &verify->people : NULL;  // the very people whose rows were read
   ok = ok && compare_groups(verify, look, &folding, comparison, &late, err);
   const struct ks_bytes expected = {late.data, late.size}, found = {look->late.data, look->late.size};
   ok = ok && ks_compare(&expected, 1, &found, 1, comparison->on, comparison->arg, &verify->rows, err);

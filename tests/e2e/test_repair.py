@@ -93,6 +93,17 @@ def test_an_erased_person_and_a_deleted_item_do_not_come_back_by_a_repair(keepsa
 
 # --- beside a living service
 
+def test_of_two_people_who_were_asked_for_the_one_who_is_all_right_keeps_every_row(keepsake, log, people, database):
+    before, right = rows_of(database), query(database, "SELECT ctid, xmin, * FROM keepsake.item WHERE user_id = 'u1' ORDER BY kind, item_id")
+    windows = query(database, "SELECT ctid, xmin, * FROM keepsake.seen WHERE user_id = 'u1' ORDER BY kind, source")
+    assert len(right) > 5 and windows
+    assert query(database, "DELETE FROM keepsake.item WHERE user_id = 'u2' AND item_id LIKE '%%2'") > 0
+    keepsake("restore", "repair", "--user", "u1", "--user", "u2", "--yes")
+    assert_same(rows_of(database), before)
+    assert query(database, "SELECT ctid, xmin, * FROM keepsake.item WHERE user_id = 'u1' ORDER BY kind, item_id") == right
+    assert query(database, "SELECT ctid, xmin, * FROM keepsake.seen WHERE user_id = 'u1' ORDER BY kind, source") == windows
+
+
 def test_it_mends_while_the_consumer_works(keepsake, log, people, database):
     consumer = keepsake.daemon("consume", "--dead-letter-limit", "off", "--batch-events", "20", "--batch-ms", "5", *FAST)
     number = 1000
