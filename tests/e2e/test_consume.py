@@ -238,3 +238,21 @@ def test_a_former_owner_that_stopped_inside_its_transaction_is_ended_and_nothing
     daemon.term()
     daemon.wait(0)
     assert_same(rows_of(database), oracle_of(log))
+
+
+def test_it_works_with_a_writers_rights_and_no_more_even_for_a_superusers_login(keepsake_for, keepsake, broker, log, database):
+    """Least privilege: what the consumer writes it writes as keepsake_writer, whoever has logged in."""
+    keepsake("init", "--partitions", "1")
+    query(database, "CREATE FUNCTION public.as_whom() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF current_user <> 'keepsake_writer' THEN"
+                    " RAISE EXCEPTION 'written as %%', current_user; END IF; RETURN new; END $$")
+    query(database, "CREATE TRIGGER as_whom BEFORE INSERT OR UPDATE ON keepsake.item_contact_0 FOR EACH ROW EXECUTE FUNCTION public.as_whom()")
+    log.publish([change(n) for n in range(1, 10)])
+    keepsake("consume", "--until-caught-up")  # the tests' login is a superuser
+    query(database, "CREATE ROLE plain_consumer LOGIN IN ROLE keepsake_writer")
+    try:
+        log.publish([change(n) for n in range(10, 20)])
+        keepsake_for(broker, database.conninfo_as("plain_consumer"))("consume", "--until-caught-up")
+        assert query(database, "SELECT count(*) FROM keepsake.item") == [(19,)]
+        assert_same(rows_of(database), oracle_of(log))
+    finally:
+        query(database, "DROP ROLE plain_consumer")
