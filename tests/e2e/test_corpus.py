@@ -8,6 +8,7 @@ import pytest
 from harness import wait_for
 from harness.histories import assert_same, oracle_of, rows_of
 from test_consume import FAST, query
+from test_readers import evict_the_dead
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason="../shared/corpus is not there: real input is not tested")
@@ -90,6 +91,7 @@ def test_the_dev_corpus_is_the_same_published_twice_and_consumed_by_two_that_are
         for daemon in daemons:
             assert daemon.running(), daemon
             daemon.kill9()
+        evict_the_dead(log)
     publish(keepsake, file)
     keepsake("consume", "--until-caught-up", *FAST, timeout=120)
     assert_same(rows_of(database), oracle_of(log))

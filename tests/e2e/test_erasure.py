@@ -8,6 +8,7 @@ from harness.histories import assert_same, oracle_of, rows_of
 from harness.log import unb64
 from oracle.murmur2 import partition_of
 from test_consume import FAST, change, query
+from test_readers import evict_the_dead
 
 PARTITIONS = 3
 KINDS = ("contact", "calendar", "note", "task", "photo", "score")
@@ -209,6 +210,7 @@ def test_an_erasure_with_the_consumer_killed_around_it_gives_the_rows_of_the_ora
         wanted = before + (total - before) * (number + 1) // 7
         wait_for(lambda: query(database, "SELECT sum(next_offset) FROM keepsake.position WHERE kind = 'none'")[0][0] >= wanted, 60, lambda: f"some progress: {daemon}")
         daemon.kill9()
+        evict_the_dead(log)
     consume(ready)
     assert_same(rows_of(database), oracle_of(log))
     for user in ("anna", "bert", "carl"):
