@@ -141,8 +141,16 @@ bool ks_kafka_replicas(struct ks_kafka *kafka, enum ks_topic topic, int32_t part
 
 bool ks_kafka_watermarks(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int64_t *low, int64_t *high, struct ks_error *err) {
   char place[64], what[128];
-  rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(kafka->reader, ks_topic_name(topic), partition, low, high, KS_KAFKA_ASK_TIMEOUT_MS);
-  ks_kafka_poll_trouble(kafka);
+  int64_t until_ms = ks_clock_monotonic_ms() + KS_KAFKA_ASK_TIMEOUT_MS;
+  rd_kafka_resp_err_t code;
+  for (;;) {
+    code = rd_kafka_query_watermark_offsets(kafka->reader, ks_topic_name(topic), partition, low, high, KS_KAFKA_ASK_TIMEOUT_MS);
+    ks_kafka_poll_trouble(kafka);
+    // A partition that was just made, or whose leader just moved, has no leader for a moment.
+    bool leaderless = code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+    if (!leaderless || ks_clock_monotonic_ms() > until_ms) break;
+    if (ks_stop_wait(100)) return ks_stop_error(err);
+  }
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return true;
   snprintf(what, sizeof what, "cannot ask for the first and last offset of %s", ks_kafka_place(place, topic, partition));
   return ks_kafka_error(err, code, what);
