@@ -1,6 +1,10 @@
 // The JSON scanner beside jansson, from any bytes: where the rules are the same both say the same, members and strings come out the same; where ours are narrower,
 // the fault is one of those. A fault's place is the first byte with which the text is lost. Reading over soft faults finds what strict reading finds first.
+//
+// With KEEPSAKE_FUZZ_POSTGRES (a connection string of libpq) in the environment a PostgreSQL server is asked too, over one connection: what the scanner takes, json and
+// jsonb take and give back; what it refuses for more than our own limits, jsonb refuses.
 #include <jansson.h>
+#include <libpq-fe.h>
 
 #include "core/json.h"
 #include "core/json_scan.h"
@@ -81,6 +85,34 @@ static void must_quote(struct ks_bytes text) {
   ks_json_free(tree);
 }
 
+static PGconn *postgres_open(const char *conninfo) {
+  PGconn *conn = PQconnectdb(conninfo);
+  must(PQstatus(conn) == CONNECTION_OK);
+  PQclear(PQexec(conn, "SET log_min_messages = panic"));
+  PGresult *result = PQprepare(conn, "ask", "SELECT $1::json::text, $1::jsonb IS NOT NULL", 1, (const Oid[]){25});
+  must(PQresultStatus(result) == PGRES_COMMAND_OK);
+  PQclear(result);
+  return conn;
+}
+
+static void must_agree_with_postgres(struct ks_bytes text, enum ks_json_fault fault) {
+  static PGconn *conn;
+  const char *conninfo = getenv("KEEPSAKE_FUZZ_POSTGRES");
+  if (!conninfo) return;
+  if (!conn) conn = postgres_open(conninfo);
+  const char *values[] = {text.data};
+  PGresult *result = PQexecPrepared(conn, "ask", 1, values, (const int[]){(int)text.size}, (const int[]){1}, 1);
+  bool taken = PQresultStatus(result) == PGRES_TUPLES_OK;
+  must(taken || PQresultStatus(result) == PGRES_FATAL_ERROR);
+  must(PQstatus(conn) == CONNECTION_OK);
+  if (!fault) {
+    must(taken && PQgetlength(result, 0, 0) == (int)text.size);
+    must(!text.size || memcmp(PQgetvalue(result, 0, 0), text.data, text.size) == 0);
+  }
+  if (taken) must(!fault || fault == KS_JSON_FAULT_NUMBER || fault == KS_JSON_FAULT_DEPTH);
+  PQclear(result);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct ks_bytes text = {size ? (const char *)data : "", size};
   struct ks_json_value value;
@@ -96,5 +128,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (!fault && tree) must((value.type == KS_JSON_OBJECT) == json_is_object(tree) && (value.type == KS_JSON_STRING) == json_is_string(tree));
   json_decref(tree);
   must_quote(text);
+  must_agree_with_postgres(text, fault);
   return 0;
 }

@@ -30,6 +30,20 @@ static void record_read(struct input *in, struct ks_record *record, struct ks_he
   record->value = bits & 8 ? (struct ks_bytes){NULL, 0} : input_rest(in);
 }
 
+// What docs/event-format.md asks of headers, whatever else the record is.
+static void must_have_sound_headers(const struct ks_record *record) {
+  size_t size_bytes = 0;
+  must(record->header_count <= KS_HEADERS_MAX);
+  for (size_t i = 0; i < record->header_count; i++) {
+    const struct ks_header *header = &record->headers[i];
+    size_bytes += header->name.size + header->value.size;
+    for (size_t named = 0; named < 13; named++)
+      for (size_t j = 0; j < i && ks_bytes_equal(header->name, ks_bytes_string(header_names[named])); j++)
+        must(!ks_bytes_equal(record->headers[j].name, header->name));
+  }
+  must(size_bytes <= KS_HEADERS_BYTES_MAX);
+}
+
 static void must_keep_promises(const struct ks_record *record, int32_t partitions, const struct ks_event *event) {
   must(event->reason < KS_REASON_EXCLUDED && memchr(event->detail, 0, sizeof event->detail) && ks_utf8_valid(ks_bytes_string(event->detail)));
   must(ks_topic_kinds(record->topic) >> event->stream & 1);
@@ -37,6 +51,7 @@ static void must_keep_promises(const struct ks_record *record, int32_t partition
   must(!event->user.data || ks_partition_of(event->user, partitions) == record->partition);
   must(!event->source.data || ks_name_valid(event->source));
   if (event->act == KS_ACT_CONTROL) must(!record->key.data && event->stream == KS_KIND_NONE);
+  if (!event->reason) must_have_sound_headers(record);
   if (event->reason || event->act == KS_ACT_CONTROL) return;
   must(event->user.data && event->source.data && event->id.data && event->type.data && event->sequence >= -1 && event->baserev >= -1);
   must(!event->item.data == (event->act == KS_ACT_ERASE));
