@@ -301,6 +301,22 @@ START_TEST(a_publish_waits_for_replicas_that_are_behind) {
 }
 END_TEST
 
+START_TEST(a_partition_without_a_leader_for_a_moment_is_asked_again) {
+  struct ks_error err = {0};
+  int64_t low = -1, high = -1;
+  struct ks_kafka *kafka = ks_kafka_open(&config, LIMIT_MS, &err);
+  ck_assert_msg(kafka != NULL, "%s", err.message);
+  produce("keepsake.changes", 1, 7, 0);
+  enum { LIST_OFFSETS = 2 };
+  rd_kafka_mock_push_request_errors(cluster, LIST_OFFSETS, 3, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+                                    RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION);
+  ck_assert_msg(ks_kafka_watermarks(kafka, KS_TOPIC_CHANGES, 1, &low, &high, &err), "%s", err.message);
+  ck_assert_int_eq(low, 0);
+  ck_assert_int_eq(high, 7);
+  ks_kafka_close(kafka);
+}
+END_TEST
+
 START_TEST(metadata_is_told) {
   struct ks_error err = {0};
   int32_t partitions, ids[4], leader;
@@ -360,6 +376,7 @@ int main(void) {
   tcase_add_test(tests, a_stop_ends_the_reading_and_says_so);
   tcase_add_test(tests, a_control_record_is_published_and_read_back);
   tcase_add_test(tests, a_publish_waits_for_replicas_that_are_behind);
+  tcase_add_test(tests, a_partition_without_a_leader_for_a_moment_is_asked_again);
   tcase_add_test(tests, metadata_is_told);
   tcase_add_test(tests, brokers_that_nobody_answers_at_end_with_status_8_in_time);
   tcase_add_test(tests, uuids_are_random_and_well_formed);
