@@ -137,7 +137,9 @@ static inline void must_agree_on_windows(struct batches *b) {
     if (!mine->loaded) continue;  // made by a look of ours
     if (mine->stored && mine->user->erased) must(mine->closed >= 0);
     must(mine->present == theirs->present);
-    if (mine->present) must(mine->top == theirs->top && mine->mask == theirs->mask && mine->closed == theirs->closed && mine->mask >> 63 == 0 && mine->closed <= mine->top);
+    if (!mine->present) continue;
+    must(mine->top == theirs->top && mine->mask == theirs->mask && mine->closed == theirs->closed);
+    must(mine->mask >> 63 == 0 && mine->closed <= mine->top);
   }
 }
 
@@ -164,7 +166,8 @@ static inline void must_agree_on_lists(struct batches *b) {
   struct ks_fold *small = b->small, *whole = b->whole;
   must(small->conflicts.count == whole->conflicts.count - b->conflicts && small->dead.count == whole->dead.count - b->dead);
   for (size_t i = 0; i < small->conflicts.count; i++) {
-    const struct ks_fold_conflict *mine = (struct ks_fold_conflict *)small->conflicts.data + i, *theirs = (struct ks_fold_conflict *)whole->conflicts.data + b->conflicts + i;
+    const struct ks_fold_conflict *mine = (struct ks_fold_conflict *)small->conflicts.data + i;
+    const struct ks_fold_conflict *theirs = (struct ks_fold_conflict *)whole->conflicts.data + b->conflicts + i;
     must(mine->dropped == theirs->dropped && mine->revision == theirs->revision && mine->why == theirs->why && mine->lost_revision == theirs->lost_revision);
     must(mine->lost_sequence == theirs->lost_sequence && ks_bytes_equal(mine->lost_source, theirs->lost_source) && ks_bytes_equal(mine->item, theirs->item));
     must(ks_bytes_equal(mine->lost_doc, theirs->lost_doc));

@@ -1,5 +1,5 @@
-// COPY's encoder: a made-up log is folded, its rows are sent to a PostgreSQL that only keeps the bytes (libpq's functions are ours here), and these are read by the rules of
-// PostgreSQL's documentation (COPY, "Binary Format"): as many rows and fields as the columns say, each row saying what the fold holds.
+// COPY's encoder: a made-up log is folded, its rows are sent to a PostgreSQL that only keeps the bytes (libpq's functions are ours here), and these are read by the
+// rules of PostgreSQL's documentation (COPY, "Binary Format"): as many rows and fields as the columns say, each row saying what the fold holds.
 //
 // Input: five bytes a record, as in fuzz_fold.c.
 #include <libpq-fe.h>

@@ -84,7 +84,8 @@ static inline void add_exclusion(struct records *records, int64_t offset) {
 static inline void add_accepted_gap(struct records *records, int64_t from, int64_t to, int spared) {
   struct ks_buf body = {0};
   record_begin(records, "keepsake.ruling.v1");
-  must(ks_buf_printf(&body, "{\"act\":\"accept-gap\",\"lineage\":\"3b241101-e2bb-4255-8caf-4136c566a962\",\"epoch\":1,\"partitions\":1,\"to\":%" PRId64 ",\"from\":{", to));
+  must(ks_buf_add_string(&body, "{\"act\":\"accept-gap\",\"lineage\":\"3b241101-e2bb-4255-8caf-4136c566a962\",\"epoch\":1,\"partitions\":1,"));
+  must(ks_buf_printf(&body, "\"to\":%" PRId64 ",\"from\":{", to));
   const char *comma = "";
   for (int kind = 0; kind < KS_KIND_COUNT; kind++) {
     if (!(ks_topic_kinds(records->topic) >> kind & 1)) continue;
