@@ -42,14 +42,19 @@ static struct ks_bytes type_of(const struct ks_event *event, char *text, size_t 
   return ks_bytes_string(text);
 }
 
-// (Nobody judges the time: where it is no text it cannot be written.)
+// Nobody judges the time: where it is no text, or holds U+0000, no reader would take the line.
+static struct ks_bytes time_of(struct ks_bytes time) {
+  bool sayable = time.data && ks_utf8_valid(time) && !(time.size && memchr(time.data, '\0', time.size));
+  return sayable ? time : (struct ks_bytes){0};
+}
+
 bool ks_event_write_line(struct ks_buf *out, const struct ks_event *event, struct ks_bytes time, bool *changed) {
   size_t before = out->size;
   bool replaced = false;
   char type[64];
   bool ok = ks_buf_add_string(out, "{\"specversion\":\"1.0\"") && attribute_add(out, "id", event->id) && attribute_add(out, "source", event->source) &&
             attribute_add(out, "type", type_of(event, type, sizeof type)) && attribute_add(out, "subject", event->item) &&
-            attribute_add(out, "partitionkey", event->user) && attribute_add(out, "time", ks_utf8_valid(time) ? time : (struct ks_bytes){0}) && number_add(out, "sequence", 20, event->sequence) &&
+            attribute_add(out, "partitionkey", event->user) && attribute_add(out, "time", time_of(time)) && number_add(out, "sequence", 20, event->sequence) &&
             number_add(out, "baserev", 1, event->baserev);
   if (event->act == KS_ACT_PUT && event->doc.data)
     ok = ok && ks_buf_add_string(out, ",\"datacontenttype\":\"application/json\",\"data\":") && document_add(out, event->doc, &replaced);

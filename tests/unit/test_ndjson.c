@@ -90,6 +90,18 @@ START_TEST(the_time_travels_with_the_event_as_it_stands) {
 }
 END_TEST
 
+START_TEST(a_time_that_no_reader_would_take_is_left_out) {
+  static const struct ks_bytes times[] = {{"noon\0", 5}, {"\xff", 1}, {NULL, 0}};
+  struct ks_event event = put_event(), again;
+  for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+    out.size = 0;
+    ck_assert(ks_event_write_line(&out, &event, times[i], NULL));
+    ck_assert(ks_event_judge_line((struct ks_bytes){out.data, out.size}, &scratch, &again) && !again.reason);
+    ck_assert_ptr_null(again.time.data);
+  }
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("ndjson");
   TCase *tests = tcase_create("ndjson");
@@ -97,6 +109,7 @@ int main(void) {
   tcase_add_test(tests, what_was_written_is_read_as_the_same_event);
   tcase_add_test(tests, line_breaks_between_tokens_become_spaces_and_this_is_said);
   tcase_add_test(tests, the_time_travels_with_the_event_as_it_stands);
+  tcase_add_test(tests, a_time_that_no_reader_would_take_is_left_out);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);
