@@ -139,12 +139,27 @@ bool ks_kafka_replicas(struct ks_kafka *kafka, enum ks_topic topic, int32_t part
   return found || ks_kafka_error(err, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, ks_kafka_place(place, topic, partition));
 }
 
+rd_kafka_resp_err_t ks_kafka_ask_watermarks(rd_kafka_t *client, const char *topic, int32_t partition, int timeout_ms, int64_t *low, int64_t *high) {
+  enum { TRIES = 5 };
+  int64_t seen_low = -1, seen_high = -1;
+  rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+  for (int i = 0; i < TRIES; i++) {
+    code = rd_kafka_query_watermark_offsets(client, topic, partition, low, high, timeout_ms);
+    bool alarming = *low != 0 || *low == *high;
+    bool again = *low == seen_low && (*low != *high || *high == seen_high);  // the end may grow between two answers
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR || !alarming || again) break;
+    seen_low = *low;
+    seen_high = *high;
+  }
+  return code;
+}
+
 bool ks_kafka_watermarks(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int64_t *low, int64_t *high, struct ks_error *err) {
   char place[64], what[128];
   int64_t until_ms = ks_clock_monotonic_ms() + KS_KAFKA_ASK_TIMEOUT_MS;
   rd_kafka_resp_err_t code;
   for (;;) {
-    code = rd_kafka_query_watermark_offsets(kafka->reader, ks_topic_name(topic), partition, low, high, KS_KAFKA_ASK_TIMEOUT_MS);
+    code = ks_kafka_ask_watermarks(kafka->reader, ks_topic_name(topic), partition, KS_KAFKA_ASK_TIMEOUT_MS, low, high);
     ks_kafka_poll_trouble(kafka);
     // A partition that was just made, or whose leader just moved, has no leader for a moment.
     bool leaderless = code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;

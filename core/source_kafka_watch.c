@@ -43,7 +43,7 @@ static rd_kafka_resp_err_t try_ask(struct ks_log_source *source, const struct ks
     rd_kafka_metadata_destroy(metadata);
   }
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    code = rd_kafka_query_watermark_offsets(source->rk, ks_topic_name(part->range.topic), part->range.partition, low, high, TRY_MS);
+    code = ks_kafka_ask_watermarks(source->rk, ks_topic_name(part->range.topic), part->range.partition, TRY_MS, low, high);
   }
   rd_kafka_poll(source->rk, 0);
   return code;
