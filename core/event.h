@@ -137,7 +137,7 @@ bool ks_event_judge(const struct ks_record *record, int32_t partitions, struct k
 bool ks_event_judge_line(struct ks_bytes line, struct ks_scratch *scratch, struct ks_event *event);
 
 // Appends the event as one NDJSON line with its line feed: attributes, then "data" with the document's bytes as they are, but for line
-// breaks between its tokens, which become spaces (returned in *changed if not NULL). Absent attributes (null runs, -1) are left out; `time` may be null.
+// breaks between its tokens, which become spaces; those, and white space around the document, a reader of the line does not get back (*changed, if not NULL, says whether so). Absent attributes (null runs, -1) are left out; `time` may be null.
 bool ks_event_write_line(struct ks_buf *out, const struct ks_event *event, struct ks_bytes time, bool *changed);
 
 // The partition of a key among `partitions`: Kafka's own (murmur2(key) & 0x7fffffff) % partitions.

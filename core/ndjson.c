@@ -18,10 +18,13 @@ static bool number_add(struct ks_buf *out, const char *name, int width, int64_t 
   return attribute_add(out, name, ks_bytes_string(digits));
 }
 
-// The document with its line breaks made spaces: in JSON they only stand between tokens.
+static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+
+// The document with its line breaks made spaces: in JSON they only stand between tokens. White space around it is not part of the member when the line is read.
 static bool document_add(struct ks_buf *out, struct ks_bytes doc, bool *changed) {
   size_t begin = out->size;
   if (!ks_buf_add(out, doc.data, doc.size)) return false;
+  *changed = doc.size > 0 && (is_space(doc.data[0]) || is_space(doc.data[doc.size - 1]));
   for (size_t i = begin; i < out->size; i++) {
     if (out->data[i] != '\n' && out->data[i] != '\r') continue;
     out->data[i] = ' ';

@@ -12,7 +12,7 @@ struct ks_show {
   bool all, quiet;
   unsigned kinds;
   int64_t *printed;         // by person
-  int64_t lines, changed;   // of these, documents whose line breaks became spaces
+  int64_t lines, changed;   // of these, documents of which white space is lost in a line
   bool unknown;             // some of it could not be looked at: exit 5
   struct ks_buf line;
 };

@@ -57,7 +57,7 @@ static void say_nothing_of(const struct ks_show *show) {
     snprintf(name, sizeof name, "%.*s", (int)show->people.names[i].size, show->people.names[i].data);
     if (show->printed[i] == 0 && !show->unknown) ks_log(KS_LOG_WARNING, "there is nothing of this person", "user", name, NULL);
   }
-  if (show->changed) ks_log(KS_LOG_WARNING, "line breaks between the tokens of documents became spaces: a line is one event", "documents", KS_LOG_INT(show->changed), NULL);
+  if (show->changed) ks_log(KS_LOG_WARNING, "white space around documents, or line breaks between their tokens, is lost in lines of events", "documents", KS_LOG_INT(show->changed), NULL);
 }
 
 static enum ks_exit run(const struct ks_options *options, struct ks_error *err) {
@@ -82,8 +82,8 @@ const struct ks_command ks_show_command = {
     .arguments = "[USER...]",
     .arguments_max = -1,
     .summary = "print a person's items, or everybody's, as events",
-    .text = "Prints the items of people as NDJSON events, one a line: a put for each item, a delete for each tombstone, documents byte for byte (but for line breaks between "
-            "tokens, which become spaces). `produce` takes them when source and sequence are added: the way out of Keepsake, and back. Photo bytes are not among them.\n"
+    .text = "Prints the items of people as NDJSON events, one a line: a put for each item, a delete for each tombstone, documents byte for byte (but for white space around "
+            "them, and line breaks between tokens, which become spaces). `produce` takes them when source and sequence are added: the way out of Keepsake, and back. Photo bytes are not among them.\n"
             "The database is read in one snapshot; --from log folds the log instead and needs no database. --as-of (only from the log) takes of each partition the records "
             "before the first one that is later than that time, or before the mark of that name. What was erased since is not shown.\n"
             "Ends with 0, also when there is nothing of a person (said on stderr); 5 when kinds are being restored, which are then not shown: unknown is not empty; 7 when the log "

@@ -81,6 +81,20 @@ START_TEST(line_breaks_between_tokens_become_spaces_and_this_is_said) {
 }
 END_TEST
 
+START_TEST(white_space_around_a_document_is_lost_and_this_is_said) {
+  static const struct ks_bytes docs[] = {{" {}", 3}, {"{} ", 3}, {"\t{}", 3}};
+  for (size_t i = 0; i < sizeof docs / sizeof *docs; i++) {
+    struct ks_event event = put_event(), again;
+    event.doc = docs[i];
+    bool changed = false;
+    out.size = 0;
+    ck_assert(ks_event_write_line(&out, &event, (struct ks_bytes){0}, &changed) && changed);
+    ck_assert(ks_event_judge_line((struct ks_bytes){out.data, out.size}, &scratch, &again) && !again.reason);
+    ck_assert(ks_bytes_equal(again.doc, KS_BYTES("{}")));
+  }
+}
+END_TEST
+
 START_TEST(the_time_travels_with_the_event_as_it_stands) {
   struct ks_event event;
   struct ks_bytes line = KS_BYTES(
@@ -108,6 +122,7 @@ int main(void) {
   tcase_add_test(tests, an_event_is_one_line_of_attributes_and_then_its_document);
   tcase_add_test(tests, what_was_written_is_read_as_the_same_event);
   tcase_add_test(tests, line_breaks_between_tokens_become_spaces_and_this_is_said);
+  tcase_add_test(tests, white_space_around_a_document_is_lost_and_this_is_said);
   tcase_add_test(tests, the_time_travels_with_the_event_as_it_stands);
   tcase_add_test(tests, a_time_that_no_reader_would_take_is_left_out);
   suite_add_tcase(suite, tests);
