@@ -186,7 +186,13 @@ class Log:
 
     def alter_config(self, topic, **settings):
         """Dots are written as underscores: alter_config(CHANGES, retention_ms=1000); None: back to the default."""
-        wire.alter_config(self.brokers, wire.TOPIC, topic, {k.replace("_", "."): v for k, v in settings.items()})
+        wanted = {k.replace("_", "."): v for k, v in settings.items()}
+        wire.alter_config(self.brokers, wire.TOPIC, topic, wanted)
+
+        def seen():  # the controller has taken it; the broker hears of it a moment later
+            found = wire.describe_config(self.brokers, wire.TOPIC, topic)
+            return all(found[k][1] != 1 if v is None else found[k][0] == str(v) for k, v in wanted.items())
+        wait_for(seen, 30, f"the broker knows {wanted}")
 
     def config(self, topic):
         """{setting: value} of a topic."""
