@@ -25,7 +25,7 @@ static bool wait_readable(int fd) {
   struct pollfd waits[2] = {{fd, POLLIN, 0}, {ks_stop_fd(), POLLIN, 0}};
   while (!ks_stop_asked()) {
     if (poll(waits, 2, -1) < 0 && errno != EINTR) return true;  // let read(2) say what is wrong
-    if (waits[0].revents) return true;
+    if (waits[0].revents && !ks_stop_asked()) return true;
     waits[0].revents = waits[1].revents = 0;
   }
   return false;
@@ -45,7 +45,8 @@ static enum ks_line fill(struct ks_lines *lines) {
     if (got < 0) return KS_LINE_FAILED;
     lines->to += (size_t)got;
     lines->ended = got == 0;
-    return KS_LINE_WHOLE;
+    // One signal often ends the writer of a pipe too: what it leaves without a line feed may be half a line, which nobody may judge.
+    return lines->ended && ks_stop_asked() ? KS_LINE_STOPPED : KS_LINE_WHOLE;
   }
 }
 
