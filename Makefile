@@ -70,7 +70,7 @@ EMBEDDED = $(sort $(wildcard sql/schema/*.sql sql/query/*.sql))
 LIBRARY_SO = $(BUILD)/libkeepsake.so.$(SOVERSION)
 LIBRARY_FILES = $(if $(LIBRARY),$(LIBRARY_SO) $(BUILD)/libkeepsake.a $(BUILD)/keepsake.pc)
 
-.PHONY: all help deps check check-unit check-e2e check-asan check-tsan check-warnings check-fuzz fuzzers check-layering check-docs docs demo install clean coverage tests FORCE
+.PHONY: all help deps check check-unit check-e2e check-asan check-tsan check-warnings check-fuzz check-faults check-mutants fuzzers check-layering check-docs docs demo install clean coverage tests FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -80,6 +80,7 @@ help:
 	@echo 'make            build/keepsake and build/libkeepsake.{so,a,pc}; installs missing build packages (or says how)'
 	@echo 'make check      every suite; installs what they need; ends with one line: N passed, N failed'
 	@echo 'make check-unit (-e2e, -asan, -tsan, -warnings, -fuzz, -layering, -docs): one suite'
+	@echo 'make check-faults (LIST=1), check-mutants: the faults that are survived; that their tests notice when a defence is missing'
 	@echo 'make demo       publish, lose the database, rebuild it, prove it, on services of its own'
 	@echo 'make install    into PREFIX (default /usr/local), below DESTDIR'
 	@echo 'make docs       writes docs/configuration.md and docs/keepsake.1 again'
@@ -253,6 +254,15 @@ check-layering: $(LIBRARY_FILES)
 
 check-e2e: all tests $(BUILD)/.deps-services
 	@BUILD=$(BUILD) tools/run-suites e2e
+
+# LIST=1: names each fault, how it is injected, how it is seen to strike, and its tests.
+check-faults: all tests $(BUILD)/.deps-services
+	@KEEPSAKE_BIN=$(BUILD)/keepsake KEEPSAKE_RESULTS=$(BUILD)/results \
+	  /usr/bin/python3 -m pytest -q -p no:cacheprovider $(if $(LIST),-s --list-faults,-n 3 --dist loadfile) tests/e2e/faults
+
+# Each defence taken away in turn: the test that stands for it must fail. MUTANTS="NAME ..." for some.
+check-mutants: all tests $(BUILD)/.deps-services
+	@BUILD=$(BUILD) KEEPSAKE_RESULTS=$(BUILD)/results tools/run-mutants $(MUTANTS)
 
 # One suite is a line in tools/run-suites.
 check: all tests $(BUILD)/.deps-services

@@ -97,28 +97,6 @@ def test_over_the_dead_letter_limit_a_partition_stops_and_the_others_go_on(keeps
     keepsake("consume", "--until-caught-up", "--resume", f"changes/{sick}", check=6)
 
 
-def test_a_stopped_process_that_wakes_after_another_took_over_writes_nothing(keepsake, log, database):
-    """A zombie: SIGSTOP past the session timeout, another consumer takes over, SIGCONT."""
-    keepsake("init", "--partitions", "2")
-    log.publish([change(n, user=user) for n in range(1, 50) for user in ("anna", "bert", "carl")])
-    zombie = keepsake.daemon("consume", *FAST)
-    wait_for(lambda: query(database, "SELECT sum(applied) FROM keepsake.position")[0][0] == 147, 60, "the first events applied")
-    zombie.sigstop()
-    log.publish([change(n, user=user) for n in range(50, 100) for user in ("anna", "bert", "carl")])
-    other = keepsake.daemon("consume", *FAST)
-    wait_for(lambda: query(database, "SELECT sum(applied) FROM keepsake.position")[0][0] == 297, 60, lambda: f"the other took over: {other}")
-    generations = query(database, "SELECT topic, partition, kind, generation FROM keepsake.position ORDER BY 1, 2, 3")
-    zombie.sigcont()
-    log.publish([change(n, user=user) for n in range(100, 150) for user in ("anna", "bert", "carl")])
-    wait_for(lambda: query(database, "SELECT sum(applied) FROM keepsake.position")[0][0] == 447, 60, "all applied")
-    assert generations
-    assert zombie.running() and other.running()
-    for daemon in (zombie, other):
-        daemon.term()
-        daemon.wait(0)
-    assert_same(rows_of(database), oracle_of(log))
-
-
 def test_two_consumers_and_a_third_that_comes_and_goes_share_the_work(keepsake, log, database):
     partitions, records = history(31, 6000)
     keepsake("init", "--partitions", partitions)
