@@ -25,7 +25,7 @@ struct reader {
   struct ks_range *ranges;
   int range_count;
   struct ks_spill *spill;
-  struct ks_census users, items[KS_KIND_COUNT];
+  struct ks_distinct users, items[KS_KIND_COUNT];
   struct ks_scratch scratch;
   int64_t begun_ms, records;
   struct ks_error error;
@@ -77,11 +77,11 @@ static bool keep_in_stream(struct reader *reader, struct ks_gather_part *part, e
 static void count_things(struct reader *reader, const struct ks_event *event) {
   if (!reader->gather->users || event->reason || !event->user.data) return;
   uint64_t user = ks_gather_hash_user(event->user);
-  ks_census_add(&reader->users, user);
+  ks_distinct_add(&reader->users, user);
   if (event->act == KS_ACT_PUT || event->act == KS_ACT_DELETE)
-    ks_census_add(&reader->items[event->kind], ks_bytes_hash(event->item, user));
+    ks_distinct_add(&reader->items[event->kind], ks_bytes_hash(event->item, user));
   else if (event->act == KS_ACT_CHUNK)
-    ks_census_add(&reader->items[KS_KIND_BLOB], ks_gather_hash_set(event->user, event->item, event->chunks, event->size_bytes));
+    ks_distinct_add(&reader->items[KS_KIND_BLOB], ks_gather_hash_set(event->user, event->item, event->chunks, event->size_bytes));
 }
 
 static bool learn_control(const struct reader *reader, struct ks_gather_part *part, const struct ks_record *record, const struct ks_event *event, struct ks_error *err) {
@@ -292,9 +292,9 @@ static bool supervise(struct ks_gather *gather, struct shared *shared, ks_gather
   return ok;
 }
 
-static void merge_census(struct ks_gather *gather, struct reader *reader) {
-  if (gather->users) ks_census_merge(gather->users, &reader->users);
-  for (int k = 0; gather->items && k < KS_KIND_COUNT; k++) ks_census_merge(&gather->items[k], &reader->items[k]);
+static void merge_distinct(struct ks_gather *gather, struct reader *reader) {
+  if (gather->users) ks_distinct_merge(gather->users, &reader->users);
+  for (int k = 0; gather->items && k < KS_KIND_COUNT; k++) ks_distinct_merge(&gather->items[k], &reader->items[k]);
 }
 
 bool ks_gather_run(struct ks_gather *gather, ks_gather_tick *tick, void *arg, struct ks_error *err) {
@@ -338,7 +338,7 @@ bool ks_gather_run(struct ks_gather *gather, ks_gather_tick *tick, void *arg, st
       *err = readers[r].error;
       ok = false;
     }
-    merge_census(gather, &readers[r]);
+    merge_distinct(gather, &readers[r]);
   }
   for (int i = 0; ok && i < gather->part_count; i++) {
     gather->parts[i].read = gather->parts[i].to;
@@ -352,8 +352,8 @@ done:
     free(readers[r].parts);
     free(readers[r].ranges);
     ks_scratch_free(&readers[r].scratch);
-    ks_census_free(&readers[r].users);
-    for (int k = 0; k < KS_KIND_COUNT; k++) ks_census_free(&readers[r].items[k]);
+    ks_distinct_free(&readers[r].users);
+    for (int k = 0; k < KS_KIND_COUNT; k++) ks_distinct_free(&readers[r].items[k]);
   }
   free(readers);
   return ok;

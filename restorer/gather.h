@@ -13,7 +13,7 @@
 #include "../core/source.h"
 #include "../core/spill.h"
 #include "../core/store_stream.h"
-#include "census.h"
+#include "distinct.h"
 
 struct ks_gap { int64_t from, to; };
 
@@ -59,7 +59,7 @@ struct ks_gather {
   const void *wants_arg;
   const char *mark;      // a mark's name, or NULL
   bool keep;             // folding leaves the records in place: they will be folded again
-  struct ks_census *users, *items;  // NULL: not counted; items: KS_KIND_COUNT of them
+  struct ks_distinct *users, *items;  // NULL: not counted; items: KS_KIND_COUNT of them
 
   atomic_int_fast64_t done;
   struct ks_spill *spills[2];

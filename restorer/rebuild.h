@@ -42,7 +42,7 @@ struct ks_rebuild {
   int target_count;
   unsigned kinds;
   struct ks_rebuild_kind kind[KS_KIND_COUNT];
-  struct ks_census users, items[KS_KIND_COUNT];
+  struct ks_distinct users, items[KS_KIND_COUNT];
   struct ks_journal journal;
   const char *phase;
   int64_t begun_ms, load_begun_ms, read_ms;

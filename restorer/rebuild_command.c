@@ -120,7 +120,7 @@ static bool reckon(struct ks_rebuild *rebuild, struct ks_error *err) {
     rebuild->total += target->part->records[kind];
   }
   for (int k = 0; k < KS_KIND_COUNT; k++) {
-    rebuild->kind[k].items_about = ks_census_count(&rebuild->items[k]);
+    rebuild->kind[k].items_about = ks_distinct_count(&rebuild->items[k]);
     rebuild->kind[k].items_exact = !rebuild->items[k].estimated;
   }
   if (!ks_store_query(rebuild->control, ks_sql_query("restore_rate"), 0, NULL, &rows, err)) return false;
@@ -208,8 +208,8 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
   if (!ok) status = err->exit;
   ks_gather_free(&rebuild->gather);
   ks_survey_free(&rebuild->survey);
-  ks_census_free(&rebuild->users);
-  for (int k = 0; k < KS_KIND_COUNT; k++) ks_census_free(&rebuild->items[k]);
+  ks_distinct_free(&rebuild->users);
+  for (int k = 0; k < KS_KIND_COUNT; k++) ks_distinct_free(&rebuild->items[k]);
   ks_store_close(rebuild->control);
   free(rebuild->targets);
   free(rebuild->parts);

@@ -48,7 +48,7 @@ struct ks_json *ks_rebuild_plan_json(struct ks_rebuild *rebuild) {
     return NULL;
   }
   return ks_json_pack("{s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:b, s:o, s:{s:f, s:s}, s:o}", "act", "rebuild", "lineage", survey->lineage.lineage, "epoch", (int)survey->lineage.epoch,
-                      "partitions", (int)survey->partitions, "records", rebuild->total, "bytes", bytes, "people", ks_census_count(&rebuild->users), "people_exact",
+                      "partitions", (int)survey->partitions, "records", rebuild->total, "bytes", bytes, "people", ks_distinct_count(&rebuild->users), "people_exact",
                       !rebuild->users.estimated, "kinds", kinds, "estimate", "seconds", (double)rebuild->estimate_ms / 1000, "basis", basis, "positions", positions);
 }
 
@@ -72,7 +72,7 @@ static void print_people_plan(struct ks_rebuild *rebuild) {
   int64_t untouched = survey->streams.count - rebuild->target_count;
   printf("plan: rebuild %d streams from the log, lineage %s epoch %d, %d partitions\n", rebuild->target_count, survey->lineage.lineage, (int)survey->lineage.epoch,
          (int)survey->partitions);
-  printf("  people    %s%lld\n", rebuild->users.estimated ? "about " : "", (long long)ks_census_count(&rebuild->users));
+  printf("  people    %s%lld\n", rebuild->users.estimated ? "about " : "", (long long)ks_distinct_count(&rebuild->users));
   for (int i = 0; i < KS_KIND_COUNT; i++) {
     const struct ks_rebuild_kind *k = &rebuild->kind[i];
     if (!k->streams) continue;

@@ -300,7 +300,7 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
   ks_survey_free(&verify->survey);
   ks_people_free(&verify->people);
   ks_people_free(&repair->damaged);
-  ks_census_free(&verify->met);
+  ks_distinct_free(&verify->met);
   ks_kafka_close(repair->kafka);
   ks_store_close(repair->store);
   free(verify->parts);

@@ -33,7 +33,7 @@ struct ks_verify {
   bool digests;  // of dead letters' bytes suffice
   size_t memory_bytes;
   struct ks_report report;
-  struct ks_census met;   // people
+  struct ks_distinct met;   // people
   int64_t rows, events;   // compared, folded
   int not_looked_at;      // streams that are restoring
   int beyond;

@@ -49,7 +49,7 @@ static bool read_both(struct ks_verify *verify, struct ks_error *err) {
 
 static bool print_summary(struct ks_verify *verify, double seconds, const char *verdict, struct ks_error *err) {
   const struct ks_report *report = &verify->report;
-  int64_t people = ks_census_count(&verify->met);
+  int64_t people = ks_distinct_count(&verify->met);
   int streams = verify->look_count - verify->beyond;
   if (!verify->json) {
     printf("%s: compared %lld rows of %s%lld people in %d streams with the fold of %lld events%s, %.1f s\n", verdict, (long long)verify->rows,
@@ -133,7 +133,7 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
   ks_gather_free(&verify->gather);
   ks_survey_free(&verify->survey);
   ks_people_free(&verify->people);
-  ks_census_free(&verify->met);
+  ks_distinct_free(&verify->met);
   free(verify->parts);
   free(verify);
   return status;

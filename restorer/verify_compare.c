@@ -92,7 +92,7 @@ static bool compare_groups(struct ks_verify *verify, struct ks_look *look, struc
     if (!ok || !more) break;
     rows.size = 0;
     struct ks_fold_user *const *users = folding->fold->users.data;
-    for (size_t i = 0; i < folding->fold->users.count; i++) ks_census_add(&verify->met, ks_gather_hash_user(users[i]->user));
+    for (size_t i = 0; i < folding->fold->users.count; i++) ks_distinct_add(&verify->met, ks_gather_hash_user(users[i]->user));
     ok = ks_rows_of_fold(folding->fold, &wanted, collect, &splitting, err);
     const struct ks_bytes run = {rows.data, rows.size};
     ok = ok && ks_compare(&run, 1, folding->rows.runs, folding->rows.count, comparison->on, comparison->arg, &verify->rows, err);

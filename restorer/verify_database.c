@@ -65,7 +65,7 @@ static bool take_row(void *arg, const struct ks_row *row, struct ks_error *err) 
   enum { SHA = 2, CHUNKS = 3, SIZE = 4 };  // of photos and their chunks
   struct ks_bytes user = ks_row_user(row);
   if (!verify->all && (!user.data || !ks_verify_wants(verify, user))) return true;
-  if (user.data) ks_census_add(&verify->met, ks_gather_hash_user(user));
+  if (user.data) ks_distinct_add(&verify->met, ks_gather_hash_user(user));
   if (row->kind == KS_KIND_BLOB && row->table == KS_ROW_DEAD) return ks_compare_collect(&reading->look->late, row, err);
   uint64_t place = ks_gather_hash_user(user);
   if (row->table == KS_ROW_BLOB || row->table == KS_ROW_CHUNK)
