@@ -6,6 +6,8 @@ gets an empty log and a database name of its own. Tests that break a server take
   database             a database that does not exist yet (keepsake init makes it)
   broker, postgres     the shared servers: not to be stopped, paused or reconfigured
   broker_private, postgres_private   servers of this test alone
+  proxy_to             proxy_to(port or function) → harness.proxy.Proxy, stopped at the test's end
+  broker_proxied       a broker of this test alone with a second way in: .outside is its address through .proxy, .bootstrap the direct one
   keepsake_for(broker=…, database=…) the program on other servers than the shared ones
   scratch              an empty folder of this test
 Environment: KEEPSAKE_BIN names the program under test; KEEP=1 keeps the scratch folder.
@@ -25,7 +27,9 @@ for _folder in (_TESTS, _TESTS / "services", _TESTS / "e2e"):
 # pylint: disable=wrong-import-position
 from broker import Broker  # noqa: E402
 from harness import Database, Log, Program  # noqa: E402
+from harness.proxy import Proxy  # noqa: E402
 from postgres import Postgres  # noqa: E402
+from service import free_port  # noqa: E402
 from support.summary import *  # noqa: E402,F401,F403
 
 _numbers = itertools.count(1)
@@ -67,6 +71,29 @@ def broker_private(scratch):
 @pytest.fixture
 def postgres_private(scratch):
     server = Postgres(scratch / "postgres").start()
+    yield server
+    _end(server)
+
+
+@pytest.fixture
+def proxy_to():
+    made = []
+
+    def make(target):
+        made.append(Proxy(target))
+        return made[-1]
+
+    yield make
+    for proxy in made:
+        proxy.stop()
+
+
+@pytest.fixture
+def broker_proxied(scratch, proxy_to):
+    port = free_port()
+    proxy = proxy_to(port)
+    server = Broker(scratch / "broker", outer=(port, proxy.port)).start()
+    server.proxy, server.outside = proxy, proxy.address
     yield server
     _end(server)
 

@@ -104,9 +104,11 @@ class Broker(Service):
     port_count = 2  # clients, controllers
 
     def __init__(self, folder, node=1, voters=None, cluster_id=None, settings=None, heap_mb=512, full_jit=False,
-                 tied=True, state=None):
+                 tied=True, state=None, outer=None):
         """voters: {node: controller port} of all nodes, this one included; None for a cluster of one.
-        settings: further broker properties. full_jit: the optimizing compiler, slower to start, for measurements."""
+        settings: further broker properties. full_jit: the optimizing compiler, slower to start, for measurements.
+        outer: (port, advertised port) of a second listener for clients that come through a proxy: who asks there is sent
+        to the advertised port, and never learns of the first listener."""
         super().__init__(folder, tied, state)
         state = state or {}
         self.node = state.get("node", node)
@@ -116,6 +118,7 @@ class Broker(Service):
         self.settings = state.get("settings", settings or {})
         self.heap_mb = state.get("heap_mb", heap_mb)
         self.full_jit = state.get("full_jit", full_jit)
+        self.outer = state.get("outer", outer)
         self.data = self.folder / "data"
         self.java_options = None  # instead of the class archive
         if self.voters and self._ports is None:
@@ -123,7 +126,8 @@ class Broker(Service):
 
     def state(self):
         return {**super().state(), "node": self.node, "voters": self.voters, "cluster_id": self.cluster_id,
-                "settings": self.settings, "heap_mb": self.heap_mb, "full_jit": self.full_jit}
+                "settings": self.settings, "heap_mb": self.heap_mb, "full_jit": self.full_jit,
+                "outer": self.outer}
 
     @property
     def bootstrap(self):
@@ -134,13 +138,16 @@ class Broker(Service):
         self._take_ports()
         voters = self.voters or {self.node: self._ports[1]}
         copies = min(3, len(voters))
+        own, at, told = f"127.0.0.1:{self._ports[0]}", "", ""
+        if self.outer:
+            at, told = f"OUTER://127.0.0.1:{self.outer[0]},", f",OUTER://127.0.0.1:{self.outer[1]}"
         settings = {
             "process.roles": "broker,controller", "node.id": self.node,
             "controller.quorum.voters": ",".join(f"{n}@127.0.0.1:{p}" for n, p in sorted(voters.items())),
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self._ports[0]},CONTROLLER://127.0.0.1:{self._ports[1]}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._ports[0]}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": f"PLAINTEXT://{own},{at}CONTROLLER://127.0.0.1:{self._ports[1]}",
+            "advertised.listeners": f"PLAINTEXT://{own}{told}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,OUTER:PLAINTEXT,CONTROLLER:PLAINTEXT",
             # a typing error in a test shall not make a topic
             "auto.create.topics.enable": "false",
             "offsets.topic.replication.factor": copies, "offsets.topic.num.partitions": 1,

@@ -13,6 +13,10 @@ class Database:
     def conninfo(self):
         return self.postgres.conninfo(self.name)
 
+    def conninfo_through(self, proxy, **more):
+        """The way in through a harness.proxy.Proxy to its server."""
+        return self.postgres.conninfo(self.name, port=proxy.port, **more)
+
     def conninfo_as(self, user, **more):
         return self.postgres.conninfo(self.name, user=user, **more)
 
