@@ -30,7 +30,7 @@ def record_hash(record) -> str:
     feed(record.key)
     digest.update(len(record.headers).to_bytes(4, "big"))
     for name, value in record.headers:
-        feed(name.encode("utf-8"))
+        feed(name.encode("utf-8", "surrogateescape"))
         feed(value)
     feed(record.value)
     return digest.hexdigest()

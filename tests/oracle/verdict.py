@@ -68,7 +68,7 @@ def headers_reason(event: Event) -> str | None:
     headers = event.record.headers
     if len(headers) > MAX_HEADERS:
         return "headers-too-many"
-    if sum(len(name.encode("utf-8")) + len(value or b"") for name, value in headers) > MAX_HEADER_BYTES:
+    if sum(len(name.encode("utf-8", "surrogateescape")) + len(value or b"") for name, value in headers) > MAX_HEADER_BYTES:
         return "headers-too-large"
     return "attribute-duplicate" if event.duplicate else None
 
