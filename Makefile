@@ -70,7 +70,7 @@ EMBEDDED = $(sort $(wildcard sql/schema/*.sql sql/query/*.sql))
 LIBRARY_SO = $(BUILD)/libkeepsake.so.$(SOVERSION)
 LIBRARY_FILES = $(if $(LIBRARY),$(LIBRARY_SO) $(BUILD)/libkeepsake.a $(BUILD)/keepsake.pc)
 
-.PHONY: all help deps check check-unit check-e2e check-asan check-tsan check-warnings check-fuzz check-faults check-mutants fuzzers check-layering check-docs docs demo install clean coverage tests FORCE
+.PHONY: all help deps check check-unit check-e2e check-asan check-tsan check-warnings check-fuzz check-faults check-mutants fuzz build-fuzzers fuzzers check-layering check-docs docs demo install clean coverage tests FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -81,6 +81,7 @@ help:
 	@echo 'make check      every suite; installs what they need; ends with one line: N passed, N failed'
 	@echo 'make check-unit (-e2e, -asan, -tsan, -warnings, -fuzz, -layering, -docs): one suite'
 	@echo 'make check-faults (LIST=1), check-mutants: the faults that are survived; that their tests notice when a defence is missing'
+	@echo 'make fuzz TIME=1h  the fuzz targets, so long all together; what they find stays in build/fuzz/fuzzers/findings'
 	@echo 'make demo       publish, lose the database, rebuild it, prove it, on services of its own'
 	@echo 'make install    into PREFIX (default /usr/local), below DESTDIR'
 	@echo 'make docs       writes docs/configuration.md and docs/keepsake.1 again'
@@ -230,11 +231,17 @@ check-asan:
 check-tsan:
 	@$(MAKE) --no-print-directory SANITIZE=thread BUILD=$(BUILD)/thread check-unit
 
-# tests/fuzz/fuzz_NAME.c: a target of libFuzzer over core; its corpus is tests/fuzz/corpus/NAME. FUZZ_SECONDS for each.
+# tests/fuzz/fuzz_NAME.c: a target of libFuzzer over core; its corpus is tests/fuzz/corpus/NAME. FUZZ_SECONDS for each; TIME for all together.
 FUZZ_SECONDS = 10
-check-fuzz:
+TIME = 1h
+build-fuzzers: $(BUILD)/.deps-services
 	@$(MAKE) --no-print-directory CC=clang SANITIZE=fuzzer-no-link,address,undefined BUILD=$(BUILD)/fuzz fuzzers
-	@tools/run-fuzz $(BUILD)/fuzz/fuzzers $(FUZZ_SECONDS)
+
+check-fuzz: build-fuzzers
+	@tools/run-fuzz run $(BUILD)/fuzz/fuzzers --each $(FUZZ_SECONDS)
+
+fuzz: build-fuzzers
+	@nice -n 10 tools/run-fuzz run $(BUILD)/fuzz/fuzzers --time $(TIME)
 
 fuzzers: $(FUZZERS)
 

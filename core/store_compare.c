@@ -159,7 +159,7 @@ static bool fold_items(const struct ks_fold *fold, struct ks_row_maker *maker, s
 static bool fold_blobs(const struct ks_fold *fold, struct ks_row_maker *maker, struct ks_copy *copy, struct ks_error *err) {
   struct ks_fold_blob *const *blobs = fold->blobs.data;
   for (size_t i = 0; i < fold->blobs.count; i++) {
-    if (blobs[i]->present_count == 0) continue;
+    if (blobs[i]->present_count == 0 || blobs[i]->user->kind != maker->wanted->kind) continue;
     ks_row_blob(copy, fold->partition, blobs[i]);
     if (!take_encoded(maker, copy, KS_ROW_BLOB, err)) return false;
     for (int32_t c = 0; c < blobs[i]->chunks; c++) {
@@ -185,7 +185,8 @@ static bool fold_rest(const struct ks_fold *fold, struct ks_row_maker *maker, st
     if (!take_encoded(maker, copy, KS_ROW_MARK, err)) return false;
   }
   const struct ks_packed *const *rulings = fold->rulings_met.data;
-  for (size_t i = 0; i < fold->rulings_met.count; i++) {
+  size_t count = maker->wanted->kind == KS_KIND_NONE ? fold->rulings_met.count : 0;  // control records are no other stream's
+  for (size_t i = 0; i < count; i++) {
     ks_row_ruling(copy, rulings[i]);
     if (!take_encoded(maker, copy, KS_ROW_RULING, err)) return false;
   }

@@ -90,13 +90,14 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Ask for at least one row.';
     ELSIF since <> '' THEN
         asked := regexp_match(since, '^k1\.([0-9a-f]{8})\.([0-9]{1,5})\.([0-9]{1,5})\.([0-9]{1,15})(?:\.([0-9]{1,18}))?$');
-        IF asked IS NULL OR asked[2]::integer NOT BETWEEN 1 AND 32767 OR asked[4]::bigint >= 1::bigint << 48 THEN
+        base := (asked[2]::bigint << 48) + asked[4]::bigint;
+        seen := coalesce(asked[5]::bigint, base);
+        -- Rows stand below the position as of which they were shown: a cursor that has seen more would hide what it has not.
+        IF asked IS NULL OR asked[2]::integer NOT BETWEEN 1 AND 32767 OR asked[4]::bigint >= 1::bigint << 48 OR seen > base THEN
             RAISE EXCEPTION 'not a cursor: %', quote_literal(left(since, 80))
                 USING ERRCODE = 'invalid_parameter_value',
                       HINT = 'Give back what changes() answered last, unaltered, or null to begin anew.';
         END IF;
-        base := (asked[2]::bigint << 48) + asked[4]::bigint;
-        seen := coalesce(asked[5]::bigint, base);
     END IF;
 
     answer := 'restoring';

@@ -217,7 +217,8 @@ def test_a_page_shown_between_an_excluded_event_and_its_ruling_hears_resync_even
 
 @pytest.mark.parametrize("cursor", ["x", "k1", "k2.00000000.1.0.0", "k1.0000000g.1.0.0", "k1.00000000.0.0.0", "k1.00000000.99999.0.0",
                                     "k1.00000000.1.0.-1", "k1.00000000.1.0.999999999999999", "k1.00000000.1.0.5 ", "k1.00000000.1.0.5\n",
-                                    "k1.00000000.1.0.5.", "k1.00000000.1.0.5.6.7", "k1.00000000.1.0.5.99999999999999999999", "k" * 100000])
+                                    "k1.00000000.1.0.5.", "k1.00000000.1.0.5.6.7", "k1.00000000.1.0.5.99999999999999999999",
+                                    "k1.00000000.1.0.5.281474976710662", "k" * 100000])
 def test_what_is_no_cursor_is_an_error_with_a_hint(shared_keeper, cursor):
     with pytest.raises(psycopg2.errors.InvalidParameterValue) as caught:
         shared_keeper.changes("ann", cursor=cursor)

@@ -72,9 +72,9 @@ static inline void must_survive_line(const struct ks_event *event) {
   must(ks_bytes_equal(event->type, again.type) && !event->doc.data == !again.doc.data);
   bool sayable = event->time.data && ks_utf8_valid(event->time) && !(event->time.size && memchr(event->time.data, 0, event->time.size));
   must(ks_bytes_equal(again.time, sayable ? event->time : (struct ks_bytes){NULL, 0}));
-  // White space around a binary event's document is not the document's in an envelope.
+  // White space around a binary event's document is not the document's in an envelope, and line breaks become spaces: both are said.
   struct ks_bytes doc = event->doc;
-  bool differs = doc.size && (memchr(doc.data, '\n', doc.size) || memchr(doc.data, '\r', doc.size));
+  bool differs = doc.size && (doc.data[0] != '{' || doc.data[doc.size - 1] != '}' || memchr(doc.data, '\n', doc.size) || memchr(doc.data, '\r', doc.size));
   must(differs == changed);
   while (doc.size && doc.data[0] != '{') doc.data++, doc.size--;
   while (doc.size && doc.data[doc.size - 1] != '}') doc.size--;
