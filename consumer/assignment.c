@@ -78,7 +78,7 @@ static bool same_lineage(struct ks_consumer *c, struct ks_error *err) {
   if (!ks_store_lineage(c->store, &now, &found, err)) return false;
   if (found && strcmp(now.lineage, c->lineage.lineage) == 0 && now.epoch == c->lineage.epoch && now.partitions == c->lineage.partitions) return true;
   ks_error_set(err, KS_ERROR_LOST, KS_EXIT_REFUSED, "the database belongs to another log now: its lineage is %s, it was %s", found ? now.lineage : "not set", c->lineage.lineage);
-  return ks_error_hint(err, "Connect brokers and database that belong together; nothing was applied.");
+  return ks_error_hint(err, "Check -b/--brokers and -d/--database: they must belong together. Nothing was applied; `keepsake doctor` shows both.");
 }
 
 static bool take_once(struct ks_consumer *c, struct ks_error *err) {

@@ -23,7 +23,7 @@ bool ks_survey_database(struct ks_store *store, struct ks_survey *survey, struct
 static bool other_log(struct ks_error *err, const struct ks_survey *survey, const struct ks_genesis *genesis) {
   ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_REFUSED, "the database belongs to lineage %s epoch %d, the log is lineage %s epoch %d", survey->lineage.lineage,
                (int)survey->lineage.epoch, genesis->lineage, (int)genesis->epoch);
-  return ks_error_hint(err, "Point -b and -d at a log and a database that belong together.");
+  return ks_error_hint(err, "Check -b/--brokers and -d/--database: they must belong together. Nothing was written; `keepsake doctor` shows both.");
 }
 
 static bool check_begin(struct ks_kafka *kafka, struct ks_survey *survey, enum ks_topic topic, int32_t partition, struct ks_error *err) {
@@ -47,7 +47,7 @@ bool ks_survey_log(struct ks_kafka *kafka, struct ks_survey *survey, struct ks_e
     if (survey->partitions > 0 && partitions != survey->partitions) {
       ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_REFUSED, "%s has %d partitions, %s %d", ks_topic_name(t), (int)partitions, known ? "the database knows" : "the other topic has",
                    (int)survey->partitions);
-      return ks_error_hint(err, "A log's partition count is fixed for its life; this is another log, or somebody added partitions.");
+      return ks_error_hint(err, "The number is fixed for a log's life: this is another log, or somebody added partitions. Nothing was written; see `keepsake doctor` and docs/operations.md.");
     }
     survey->partitions = partitions;
   }

@@ -166,43 +166,6 @@ def test_a_broker_that_stops_and_starts_again_costs_nothing(keepsake_for, broker
     wait_for(lambda: rows_of(database) == expected, 90, lambda: f"the oracle's rows: {daemon}")
 
 
-def test_a_gap_in_the_log_stops_its_partition_and_names_what_is_missing(keepsake, log, database):
-    """Promise 4: a transactional producer leaves a control record, that is a gap."""
-    keepsake("init", "--partitions", "1")
-    log.publish([change(1), change(2)])
-    log.transaction([{**change(3), "partition": 0}])
-    wait_for(lambda: log.watermarks("keepsake.changes", 0) == (0, 5), 30, "the transaction's marker")
-    log.publish([change(4)])
-    run = keepsake("consume", "--until-caught-up", check=3)
-    assert "offsets 4 to 4 of the log are missing" in run.stderr, run
-    assert query(database, "SELECT max(next_offset) FROM keepsake.position WHERE topic = 'keepsake.changes'") == [(4,)]
-    assert query(database, "SELECT count(*) FROM keepsake.item") == [(3,)]
-
-
-def test_a_gap_at_the_end_of_the_log_is_not_waited_for_in_silence(keepsake, log, database):
-    keepsake("init", "--partitions", "1")
-    log.transaction([{**change(1), "partition": 0}])
-    wait_for(lambda: log.watermarks("keepsake.changes", 0) == (0, 3), 30, "the transaction's marker")
-    run = keepsake("consume", "--until-caught-up", check=3)
-    assert "offsets 2 to 2 of the log are missing" in run.stderr, run
-    assert query(database, "SELECT count(*) FROM keepsake.item") == [(1,)]
-
-
-def test_a_log_whose_settings_let_it_forget_is_refused_and_called_out_while_running(keepsake, log, database):
-    keepsake("init", "--partitions", "1")
-    log.publish([change(1)])
-    daemon = keepsake.daemon("consume", "--audit-interval", "1s", *FAST)
-    wait_for(lambda: query(database, "SELECT count(*) FROM keepsake.item") == [(1,)], 60, lambda: f"the first item: {daemon}")
-    log.alter_config("keepsake.changes", **{"retention.ms": "604800000"})
-    daemon.wait_log(r"settings have become unsafe.*retention\.ms", 30)
-    refused = keepsake("consume", "--until-caught-up", check=6)
-    assert "retention.ms=604800000" in refused.stderr and "kafka-configs" in refused.stderr, refused
-    log.alter_config("keepsake.changes", **{"retention.ms": "-1"})
-    daemon.wait_log("settings are safe again", 30)
-    daemon.term()
-    daemon.wait(0)
-
-
 def test_a_former_owner_that_stopped_inside_its_transaction_is_ended_and_nothing_of_it_stays(keepsake, log, database):
     keepsake("init", "--partitions", "1")
     log.publish([change(n) for n in range(1, 20)])

@@ -12,7 +12,8 @@ _reporter = None
 
 def pytest_terminal_summary(terminalreporter):
     global _reporter
-    _reporter = terminalreporter
+    if not terminalreporter.config.getoption("--list-faults", default=False):  # a list is no run
+        _reporter = terminalreporter
 
 
 @pytest.hookimpl(trylast=True)

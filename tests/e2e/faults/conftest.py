@@ -45,6 +45,8 @@ def pytest_collection_modifyitems(config, items):
             sentence = re.sub(r"^test_[FL]\d\d_", "", node.rpartition("::")[2]).replace("_", " ")
             print(f"    {name} {sentence}\n        injects: {inject}\n        struck:  {struck}\n        expects: {expect}\n        test:    {node}")
     with_test = sum(name in found for name in FAULTS)
+    # A list is no run: neither "no tests ran" nor an exit status that says so.
+    config.pluginmanager.getplugin("terminalreporter").summary_stats = lambda: None
     print(f"\n{len(FAULTS)} faults: {with_test} with tests, {len(NOT_COVERED)} not covered, {sum(map(len, found.values()))} tests")
     items.clear()
 
@@ -57,7 +59,10 @@ def pytest_runtest_logreport(report):
     _results[node] = {"outcome": report.outcome if worst == "passed" else worst, "date": datetime.date.today().isoformat()}
 
 
-def pytest_sessionfinish(session):
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session, exitstatus):
+    if session.config.getoption("--list-faults", default=False) and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK
     folder = os.environ.get("KEEPSAKE_RESULTS")
     if not folder or not _results or hasattr(session.config, "workerinput"):  # a runner of xdist reports to the first process
         return
