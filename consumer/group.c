@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../core/clock.h"
 #include "../core/kafka_conf.h"
 #include "../core/log.h"
 
@@ -19,6 +20,8 @@ struct ks_group {
   bool flowing;  // the last poll gave a record at once
   char instance_id[256];
   struct ks_kafka_headers headers;
+  rd_kafka_resp_err_t trouble;  // the last error that was only reported, and when
+  int64_t trouble_at_ms;
 };
 
 static int topic_of(const char *name) { return ks_topic_find(ks_bytes_string(name)); }
@@ -102,6 +105,19 @@ struct ks_group *ks_group_open(const struct ks_kafka_config *config, const struc
   return NULL;
 }
 
+// Librdkafka goes on trying, several times a second: one line a minute says so.
+static void report(struct ks_group *group, const rd_kafka_message_t *message, const char *topic, struct ks_error *err) {
+  enum { SILENT_MS = 60000 };
+  int64_t now_ms = ks_clock_monotonic_ms();
+  char what[160] = "consuming";
+  if (*topic) snprintf(what, sizeof what, "consuming %s/%d", topic, (int)message->partition);
+  ks_kafka_error(err, message->err, what);
+  if (message->err == group->trouble && now_ms - group->trouble_at_ms < SILENT_MS) return;
+  group->trouble = message->err;
+  group->trouble_at_ms = now_ms;
+  ks_log_error(KS_LOG_WARNING, "kafka reports an error", err);
+}
+
 // What a message that is an error means for us.
 static enum ks_group_event sort_error(struct ks_group *group, const rd_kafka_message_t *message, struct ks_error *err) {
   const char *topic = message->rkt ? rd_kafka_topic_name(message->rkt) : "";
@@ -137,8 +153,7 @@ static enum ks_group_event sort_error(struct ks_group *group, const rd_kafka_mes
       return KS_GROUP_FAILED;
     }
     default:
-      ks_kafka_error(err, message->err, "consuming");
-      ks_log_error(KS_LOG_WARNING, "kafka reports an error", err);
+      report(group, message, topic, err);
       return KS_GROUP_NOTHING;
   }
 }

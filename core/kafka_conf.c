@@ -46,8 +46,13 @@ static const struct property DEFAULTS[] = {
     {NULL, NULL},
 };
 
+// To this 2.0.2 also unpacks what was compressed with zstd, in steps of three times as much; gzip and lz4 know no limit. At the default of 100 MB a record that unpacks to
+// more than a third of it would be "invalid compressed data" for ever, and its partition would stand still.
+#define UNPACKED_MAX "2000000000"
+
 // Small fetches and queues: measured as fast as large ones, at two thirds of the memory. queued.min.messages bounds what librdkafka needs beside the bytes.
 static const struct property DEFAULTS_READ[] = {
+    {"receive.message.max.bytes", UNPACKED_MAX},
     {"socket.timeout.ms", "10000"},  // what bounds a question when no broker is there, whatever time was given for it
     {"fetch.wait.max.ms", "10"},  // ranges end below the high watermark: there is nothing to wait for
     {"fetch.max.bytes", "4194304"},
@@ -61,6 +66,7 @@ static const struct property DEFAULTS_READ[] = {
 // The two short intervals are how soon it is asked again after a fetch was refused: a topic that is deleted, made anew and filled beyond our position between two
 // questions would be taken for the old one.
 static const struct property DEFAULTS_GROUP[] = {
+    {"receive.message.max.bytes", UNPACKED_MAX},
     {"fetch.error.backoff.ms", "20"},
     {"topic.metadata.refresh.fast.interval.ms", "20"},
     {"fetch.wait.max.ms", "50"},

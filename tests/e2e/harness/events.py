@@ -4,6 +4,8 @@ import json
 
 from .log import BLOBS, CHANGES
 
+DOC_MAX = 524288  # the largest document that is taken
+
 
 def change(number, user="anna", kind="contact", act="put", item=None, source="/handsets/a", doc=None, **more):
     """A put or delete with sequence `number`; further attributes by name (baserev=…)."""
@@ -40,3 +42,14 @@ def chunks_of(user, data, size=1000, spoil=False):
 def erasure(user, name="gone-1", topic=CHANGES):
     headers = [("ce_specversion", b"1.0"), ("ce_id", name.encode()), ("ce_source", b"/keepsake/erase"), ("ce_type", b"keepsake.user.erase.v1")]
     return {"topic": topic, "key": user, "headers": headers, "value": None}
+
+
+def document(size, number, letter="x"):
+    """A document of exactly so many bytes."""
+    head = '{"n":%d,"text":"' % number
+    return head + letter * (size - len(head) - 2) + '"}'
+
+
+def large(count, size=DOC_MAX, users=("anna", "bert", "carl", "dora")):
+    """So many changes of that size, of two hundred items."""
+    return [change(n, user=users[n % len(users)], item=f"i{n // 4 % 50}", doc=document(size, n)) for n in range(1, count + 1)]

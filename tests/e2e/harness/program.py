@@ -165,6 +165,11 @@ class Daemon:
         assert rc is None or got == rc, f"exit {got} instead of {rc}: {self!r}"
         return got
 
+    def peak_rss(self):
+        """The most memory that it ever had, in bytes; it runs or has just ended."""
+        self._look_at_memory()
+        return self.peak_rss_kb * 1024
+
     def _look_at_memory(self):
         try:
             found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text())

@@ -67,7 +67,8 @@ class Reader:
         text = ctypes.create_string_buffer(512)
         for name, value in {"bootstrap.servers": brokers, "group.id": "unused", "enable.auto.commit": "false",
                             "enable.partition.eof": "true", "isolation.level": isolation, "fetch.wait.max.ms": "10",
-                            "auto.offset.reset": "error", "log_level": "0"}.items():
+                            "auto.offset.reset": "error", "log_level": "0",
+                            "receive.message.max.bytes": "2000000000"}.items():
             if _rd.rd_kafka_conf_set(conf, name.encode(), value.encode(), text, len(text)):
                 raise ReadError(text.value.decode())
         self._handle = _rd.rd_kafka_new(_CONSUMER, conf, text, len(text))
