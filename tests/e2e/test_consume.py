@@ -32,17 +32,6 @@ def test_consuming_twice_changes_nothing(keepsake, log, database):
     assert_same(rows_of(database), before)
 
 
-def test_a_repeat_published_by_two_gateways_counts_once(keepsake, log, database):
-    """Promise 2: a sequenced event that a gateway published twice counts once."""
-    keepsake("init", "--partitions", "2")
-    events = [change(n, user=user) for user in ("anna", "bert") for n in range(1, 200)]
-    log.publish(events)
-    log.publish(events)
-    keepsake("consume", "--until-caught-up")
-    assert_same(rows_of(database), oracle_of(log))
-    assert query(database, "SELECT sum(applied), sum(repeat), sum(dead) FROM keepsake.position") == [(398, 398, 0)]
-
-
 def test_kill_9_at_random_moments_leaves_the_rows_of_the_oracle(keepsake, log, database):
     """Promise 2: exactly-once effect, whatever was killed."""
     set_up(keepsake, log, 21, 4000)
@@ -75,26 +64,6 @@ def test_one_event_that_postgresql_refuses_stops_its_stream_alone(keepsake, log,
     query(database, "ALTER TABLE keepsake.item_contact_0 DROP CONSTRAINT poison")
     keepsake("consume", "--until-caught-up", "--resume", "keepsake.changes/0")
     assert_same(rows_of(database), oracle_of(log))
-
-
-def test_over_the_dead_letter_limit_a_partition_stops_and_the_others_go_on(keepsake, log, database):
-    keepsake("init", "--partitions", "2")
-    good = [{**change(n, user=user), "partition": partition} for n in range(1, 301) for user, partition in (("anna", None), ("bert", None))]
-    sick = log.publish([change(1, user="anna")])[0][1]
-    log.publish([{**change(n, user="anna"), "value": "no json"} for n in range(2, 400)])
-    log.publish(good[2:])
-    well = 1 - sick
-    users = {partition for _, partition, _ in log.publish([change(1000, user=u) for u in ("anna", "bert", "carl", "dora")])}
-    assert users == {0, 1}
-    run = keepsake("consume", "--until-caught-up", check=3)
-    assert "dead-letter-limit" in run.stderr, run
-    states = dict(query(database, "SELECT partition, string_agg(DISTINCT state::text, ',') FROM keepsake.position WHERE topic = 'keepsake.changes' GROUP BY 1"))
-    assert states == {sick: "stopped", well: "live"}
-    assert query(database, "SELECT count(*) FROM keepsake.dead_letter") == [(100,)]
-    keepsake("consume", "--until-caught-up", check=3)  # it stays stopped
-    keepsake("consume", "--until-caught-up", "--resume", f"keepsake.changes/{sick}", "--dead-letter-limit", "off")
-    assert_same(rows_of(database), oracle_of(log))
-    keepsake("consume", "--until-caught-up", "--resume", f"changes/{sick}", check=6)
 
 
 def test_two_consumers_and_a_third_that_comes_and_goes_share_the_work(keepsake, log, database):

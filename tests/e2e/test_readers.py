@@ -223,22 +223,3 @@ def test_an_old_dump_is_a_head_start_and_nobody_is_told_old_news(keepsake, log, 
     expected = oracle_of(log)
     wait_for(lambda: rows_of(database) == expected, 60, lambda: f"the oracle's rows: {daemon}")
     assert_all_know(new + old, database)
-
-
-def test_a_cursor_from_another_history_is_told_so_and_one_from_the_future_waits(keepsake, log, database):
-    keepsake("init", "--partitions", "1")
-    log.publish([change(n) for n in range(1, 4)])
-    keepsake("consume", "--until-caught-up")
-    handset = Handset("anna", "contact", 10)
-    with reader(database) as connection:
-        handset.read_on(connection)
-        prefix, epoch, partition, _ = handset.cursor.rsplit(".", 3)
-        for cursor, answer in ((f"k1.00000000.{epoch}.{partition}.1", "resync"), (f"{prefix}.2.{partition}.1", "resync"), (f"{prefix}.{epoch}.{partition}.99", "busy")):
-            handset.cursor = cursor
-            handset.ask(connection)
-            assert handset.answers[-1] == answer, cursor
-        assert handset.items == {} and handset.cursor == f"{prefix}.{epoch}.{partition}.99"
-        log.publish([change(n) for n in range(4, 120)])
-        keepsake("consume", "--until-caught-up")
-        handset.read_on(connection)
-        assert handset.answers[-1] == "ok" and set(handset.items) == {f"i{n}" for n in range(99, 120)}
