@@ -45,6 +45,8 @@ bool ks_store_error(struct ks_error *err, const PGconn *conn, const PGresult *re
   return false;
 }
 
+bool ks_store_unreadable(const struct ks_error *err) { return strncmp(err->sqlstate, "XX", 2) == 0 || strncmp(err->sqlstate, "58", 2) == 0; }
+
 bool ks_store_exec(struct ks_store *store, const char *sql, struct ks_error *err) {
   PGresult *result = PQexec(store->conn, sql);
   ExecStatusType status = PQresultStatus(result);

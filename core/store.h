@@ -43,6 +43,9 @@ bool ks_rows_bool(const struct ks_rows *rows, int row, int column);
 int ks_rows_affected(const struct ks_rows *rows);  // by INSERT, UPDATE, DELETE
 void ks_rows_free(struct ks_rows *rows);
 
+// Whether an error says that PostgreSQL cannot read its own tables: a page whose checksum is wrong, a file that is gone.
+bool ks_store_unreadable(const struct ks_error *err);
+
 // Transactions. A failed commit tells whether it is known to have failed.
 bool ks_store_begin(struct ks_store *store, struct ks_error *err);
 enum ks_commit { KS_COMMIT_DONE, KS_COMMIT_FAILED, KS_COMMIT_UNKNOWN };

@@ -45,7 +45,12 @@ struct ks_rows_wanted {
   bool digests;   // deep, but for dead letters' bytes, of which only their SHA-256 is given
   const struct ks_bytes *users;  // only theirs; NULL: all, also nobody's
   int user_count;
+  unsigned without;  // tables (1 << table) that are not there: lost leaves
 };
+
+// The table that holds a stream's rows of that sort: "keepsake.item_note_3".
+enum { KS_ROWS_PLACE_BYTES = 64 };
+void ks_rows_place(char text[KS_ROWS_PLACE_BYTES], enum ks_row_table table, enum ks_kind kind, int32_t partition);
 
 // The stream's rows in the database, table by table.
 bool ks_rows_read(struct ks_store *store, const struct ks_rows_wanted *wanted, ks_row_take *take, void *arg, struct ks_error *err);

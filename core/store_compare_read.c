@@ -8,15 +8,14 @@
 #include "store_compare_internal.h"
 #include "store_internal.h"
 
-// Where a stream's rows of a table are.
-static void table_of(char text[64], enum ks_row_table table, enum ks_kind kind, int32_t partition) {
+void ks_rows_place(char text[KS_ROWS_PLACE_BYTES], enum ks_row_table table, enum ks_kind kind, int32_t partition) {
   static const char *const LEAVES[KS_ROW_TABLES] = {NULL, "seen", "conflict", "dead_letter", NULL, NULL, "blob", "blob_chunk"};
   if (table == KS_ROW_ITEM)
-    snprintf(text, 64, "keepsake.item_%s_%d", ks_kind_name(kind), (int)partition);
+    snprintf(text, KS_ROWS_PLACE_BYTES, "keepsake.item_%s_%d", ks_kind_name(kind), (int)partition);
   else if (LEAVES[table])
-    snprintf(text, 64, "keepsake.%s_%d", LEAVES[table], (int)partition);
+    snprintf(text, KS_ROWS_PLACE_BYTES, "keepsake.%s_%d", LEAVES[table], (int)partition);
   else
-    snprintf(text, 64, "keepsake.%s", table == KS_ROW_MARK ? "erasure" : "ruling");
+    snprintf(text, KS_ROWS_PLACE_BYTES, "keepsake.%s", table == KS_ROW_MARK ? "erasure" : "ruling");
 }
 
 // The columns' names between the brackets, heavy ones as '' where their bytes are not wanted.
@@ -47,8 +46,8 @@ static bool add_users(struct ks_store *store, struct ks_buf *sql, const struct k
 
 static bool make_query(struct ks_store *store, const struct ks_rows_wanted *wanted, enum ks_row_table table, struct ks_buf *sql, struct ks_error *err) {
   const struct ks_row_shape *shape = &ks_row_shapes[table];
-  char place[64];
-  table_of(place, table, wanted->kind, wanted->partition);
+  char place[KS_ROWS_PLACE_BYTES];
+  ks_rows_place(place, table, wanted->kind, wanted->partition);
   bool ok = ks_buf_add_string(sql, "COPY (SELECT ") && add_columns(sql, shape, wanted->deep) && ks_buf_printf(sql, " FROM %s WHERE true", place);
   if (table == KS_ROW_WINDOW || table == KS_ROW_CONFLICT || table == KS_ROW_DEAD || table == KS_ROW_MARK)
     ok = ok && ks_buf_printf(sql, " AND kind = '%s'", ks_kind_name(wanted->kind));
@@ -130,7 +129,7 @@ bool ks_rows_read(struct ks_store *store, const struct ks_rows_wanted *wanted, k
   bool ok = true;
   for (int table = 0; ok && table < KS_ROW_TABLES; table++) {
     struct ks_buf sql = {0};
-    if (!(ks_row_tables(wanted->kind) & 1u << table) || (wanted->users && (wanted->user_count == 0 || ks_row_shapes[table].user < 0))) continue;
+    if (!(ks_row_tables(wanted->kind) & ~wanted->without & 1u << table) || (wanted->users && (wanted->user_count == 0 || ks_row_shapes[table].user < 0))) continue;
     ok = make_query(store, wanted, table, &sql, err) && run_copy(store, sql.data, &maker, table, err);
     ks_buf_free(&sql);
   }
@@ -156,9 +155,9 @@ bool ks_rows_delete(struct ks_store *store, enum ks_kind kind, int32_t partition
   bool ok = true;
   for (int table = 0; ok && table < KS_ROW_TABLES; table++) {
     struct ks_buf sql = {0};
-    char place[64];
+    char place[KS_ROWS_PLACE_BYTES];
     int deleted = 0;
-    table_of(place, table, kind, partition);
+    ks_rows_place(place, table, kind, partition);
     ok = ks_buf_printf(&sql, "DELETE FROM %s WHERE ctid = ANY ('{", place);
     for (int i = 0; ok && i < count; i++)
       if (rows[i]->table == table) ok = ks_buf_printf(&sql, "%s\"%s\"", deleted++ ? "," : "", rows[i]->ctid);

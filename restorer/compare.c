@@ -9,7 +9,7 @@ enum { FIELD_REVISION = 4 };  // of an item
 struct found { const struct ks_row *row; bool met; };
 
 const char *ks_difference_name(enum ks_difference what) {
-  static const char *const NAMES[] = {"missing", "stale", "extra", "altered"};
+  static const char *const NAMES[] = {"missing", "stale", "extra", "altered", "whole"};
   return NAMES[what];
 }
 
@@ -42,7 +42,8 @@ static bool index_found(struct ks_table *table, struct found *list, const struct
   return true;
 }
 
-bool ks_compare(const struct ks_bytes *expected, int expected_count, const struct ks_bytes *found, int found_count, ks_compare_on *on, void *arg, int64_t *rows, struct ks_error *err) {
+bool ks_compare(const struct ks_bytes *expected, int expected_count, const struct ks_bytes *found, int found_count, bool same, ks_compare_on *on, void *arg, int64_t *rows,
+                struct ks_error *err) {
   struct ks_table table = {0};
   size_t count = 0;
   for (int r = 0; r < found_count; r++)
@@ -59,6 +60,8 @@ bool ks_compare(const struct ks_bytes *expected, int expected_count, const struc
         ok = on(arg, KS_MISSING, row, NULL, err);
       else if (!ks_row_equal(row, other->row))
         ok = on(arg, kind_of_difference(row, other->row), row, other->row, err);
+      else if (same)
+        ok = on(arg, KS_SAME, row, other->row, err);
     }
   for (size_t i = 0; ok && i < count; i++) {
     if (list[i].met) continue;

@@ -194,7 +194,7 @@ static bool mend_streams(struct repair *repair, struct ks_streams *streams, stru
     struct ks_fold_counts counts;
     // A stream that was being restored when the log was read has no records here; one that is now has no rows.
     if (s->state == KS_STATE_RESTORING || s->state == KS_STATE_LOADING || !part || part->upto[s->kind] == 0) continue;
-    if (!ks_verify_read_stream(verify, repair->store, s, err)) return false;
+    if (!ks_verify_read_stream(verify, repair->store, s, 0, err)) return false;
     struct ks_look *look = &verify->looks[verify->look_count - 1];
     look->part = part;
     repair->stream = &look->stream;

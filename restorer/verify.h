@@ -14,7 +14,10 @@ struct ks_look {
   struct ks_stream stream;
   struct ks_gather_part *part;
   int lane_bucket;
-  bool beyond;         // the log ends below its position
+  int64_t upto;        // what is compared: the position; the log's end where it is not looked at
+  const char *unseen;  // why it is not looked at; NULL: it is
+  bool beyond;         // that is: the log ends below its position
+  unsigned lost;       // tables (1 << table) of the stream that are not there
   struct ks_buf late;  // dead letters of blobs, which do not say to which photo's bucket they belong
 };
 
@@ -36,7 +39,9 @@ struct ks_verify {
   struct ks_distinct met;   // people
   int64_t rows, events;   // compared, folded
   int not_looked_at;      // streams that are restoring
-  int beyond;
+  int beyond, unreadable;
+  struct ks_census *census;  // NULL: not asked for
+  int64_t max_rate, reading_ms, read;  // rows a second, since when, so far
 };
 
 bool ks_verify_wants(const void *verify, struct ks_bytes user);
@@ -46,8 +51,8 @@ bool ks_verify_sample(struct ks_verify *verify, struct ks_store *store, int64_t 
 // Makes room for the looks and the database's rows.
 bool ks_verify_begin_database(struct ks_verify *verify, int streams, struct ks_error *err);
 void ks_verify_end_database(struct ks_verify *verify);
-// Reads one stream's rows; the caller's transaction is the snapshot.
-bool ks_verify_read_stream(struct ks_verify *verify, struct ks_store *store, const struct ks_stream *stream, struct ks_error *err);
+// Reads one stream's rows, but of tables that are not there (1 << table); the caller's transaction is the snapshot.
+bool ks_verify_read_stream(struct ks_verify *verify, struct ks_store *store, const struct ks_stream *stream, unsigned lost, struct ks_error *err);
 // All of that for all streams that are not being restored, each partition in one snapshot.
 bool ks_verify_read_database(struct ks_verify *verify, struct ks_store *store, struct ks_error *err);
 bool ks_verify_partition_wanted(const struct ks_verify *verify, int32_t partition);
@@ -58,12 +63,16 @@ bool ks_verify_read_log(struct ks_verify *verify, struct ks_error *err);
 // Folds a stream group by group and compares each with the rows that were read, both of the same people: verify->people, or everybody. `group_end` (or NULL) is called while the group's rows are still there.
 struct ks_comparison {
   ks_compare_on *on;
+  bool same;  // also rows that are equal are told
   bool (*group_end)(void *arg, struct ks_error *err);
   void *arg;
 };
 bool ks_verify_compare_stream(struct ks_verify *verify, struct ks_look *look, const struct ks_comparison *comparison, struct ks_fold_counts *counts, struct ks_error *err);
 // Position, anchor, epoch and fold version against the log.
 bool ks_verify_check_position(struct ks_verify *verify, const struct ks_look *look, struct ks_error *err);
+// What is wrong with a stream itself: tables, position, anchor, counts; told one by one.
+typedef bool ks_verify_problem(void *arg, const struct ks_look *look, const char *text, struct ks_error *err);
+bool ks_verify_check_stream(struct ks_verify *verify, const struct ks_look *look, const struct ks_fold_counts *expected, ks_verify_problem *on, void *arg, struct ks_error *err);
 // All streams that were read, into the report.
 bool ks_verify_compare(struct ks_verify *verify, struct ks_error *err);
 

@@ -8,9 +8,23 @@
 #include "../core/clock.h"
 #include "../core/json.h"
 #include "../core/log.h"
+#include "census.h"
 #include "verify.h"
 
 enum { OPEN_KAFKA_MS = 10000 };
+
+static bool prepare_census(struct ks_verify *verify, struct ks_error *err) {
+  const struct ks_options *options = verify->options;
+  bool csv = ks_options_flag(options, KS_OPT_CSV);
+  if (!ks_options_flag(options, KS_OPT_CENSUS)) return !csv || ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "--csv is for a --census");
+  if (ks_options_given(options, KS_OPT_USER) || ks_options_given(options, KS_OPT_SAMPLE))
+    return ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "a census is of everybody: --census excludes --user and --sample");
+  if (csv && verify->json) return ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "--csv and --json exclude each other");
+  verify->census = calloc(1, sizeof *verify->census);
+  if (!verify->census) return ks_error_memory(err);
+  verify->census->csv = csv;
+  return true;
+}
 
 static bool prepare(struct ks_verify *verify, struct ks_error *err) {
   const struct ks_options *options = verify->options;
@@ -22,6 +36,8 @@ static bool prepare(struct ks_verify *verify, struct ks_error *err) {
   verify->quiet = verify->report.quiet = ks_options_flag(options, KS_OPT_QUIET);
   verify->memory_bytes = (size_t)ks_options_int(options, KS_OPT_MEMORY);
   verify->sample_below = UINT64_MAX;
+  verify->max_rate = ks_options_int(options, KS_OPT_MAX_RATE);
+  if (!prepare_census(verify, err)) return false;
   verify->all = count == 0 && !ks_options_given(options, KS_OPT_SAMPLE);
   if (count > 0 && ks_options_given(options, KS_OPT_SAMPLE)) return ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "--user and --sample exclude each other");
   for (int i = 0; i < count; i++)
@@ -50,7 +66,7 @@ static bool read_both(struct ks_verify *verify, struct ks_error *err) {
 static bool print_summary(struct ks_verify *verify, double seconds, const char *verdict, struct ks_error *err) {
   const struct ks_report *report = &verify->report;
   int64_t people = ks_distinct_count(&verify->met);
-  int streams = verify->look_count - verify->beyond;
+  int streams = verify->look_count - verify->beyond - verify->unreadable;
   if (!verify->json) {
     printf("%s: compared %lld rows of %s%lld people in %d streams with the fold of %lld events%s, %.1f s\n", verdict, (long long)verify->rows,
            verify->met.estimated ? "about " : "", (long long)people, streams, (long long)verify->events, verify->deep ? ", byte by byte" : "", seconds);
@@ -82,7 +98,9 @@ static enum ks_exit judge(struct ks_verify *verify, const char **verdict, struct
   if (report->people || report->streams) {
     ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_DIFFERENT, "the database differs from the log: %lld rows of %lld people, %lld things that are nobody's", (long long)rows,
                  (long long)report->people, (long long)report->streams);
-    if (report->people && !report->streams)
+    if (verify->census && report->people && !report->streams)
+      ks_error_hint(err, "keepsake restore repair --users-from FILE takes this census (as --json, --csv or --list wrote it) and mends exactly those who are hurt.");
+    else if (report->people && !report->streams)
       ks_error_hint(err, "keepsake verify --list FILE names them all; keepsake restore repair --users-from FILE mends exactly these.");
     else
       ks_error_hint(err, "People's rows: verify --list FILE, then restore repair --users-from FILE. Positions, counts and rows that are nobody's: UPDATE keepsake.position SET state = "
@@ -93,6 +111,11 @@ static enum ks_exit judge(struct ks_verify *verify, const char **verdict, struct
   if (verify->beyond) {
     ks_error_set(err, KS_ERROR_LOST, KS_EXIT_INCONCLUSIVE, "the log ends below the position of %d streams: these could not be compared", verify->beyond);
     ks_error_hint(err, "Is this the right log? keepsake doctor compares positions and anchors.");
+    return KS_EXIT_INCONCLUSIVE;
+  }
+  if (verify->unreadable) {
+    ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_INCONCLUSIVE, "postgresql cannot read %d streams: these could not be compared", verify->unreadable);
+    ks_error_hint(err, "Its error is in the warnings above: a disk lies, or a file is gone. docs/operations.md says how to rebuild these streams.");
     return KS_EXIT_INCONCLUSIVE;
   }
   if (verify->not_looked_at) {
@@ -118,17 +141,19 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
     return err->exit;
   }
   verify->options = options;
-  bool ok = prepare(verify, err) && read_both(verify, err) && ks_verify_compare(verify, err);
+  bool ok = prepare(verify, err) && read_both(verify, err) && (verify->census ? ks_census_count(verify, err) : ks_verify_compare(verify, err));
   if (ok) {
     struct ks_error other;
     status = judge(verify, &verdict, err);
-    if (!print_summary(verify, (double)(ks_clock_monotonic_ms() - begun_ms) / 1000, verdict, &other) && status == KS_EXIT_DONE) *err = other, status = other.exit;
+    bool printed = verify->census ? ks_census_print(verify, verdict, &other) : print_summary(verify, (double)(ks_clock_monotonic_ms() - begun_ms) / 1000, verdict, &other);
+    if (!printed && (verify->census || status == KS_EXIT_DONE)) *err = other, status = other.exit;  // half a census is none, whatever it would have said
     if (verify->report.list && fflush(verify->report.list) != 0)
       ok = ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_FAILED, "cannot write the list: %s", strerror(errno));
   }
   if (!ok) status = err->exit;
   if (verify->report.list) fclose(verify->report.list);
   ks_verify_end_database(verify);
+  ks_census_free(verify->census);
   ks_report_free(&verify->report);
   ks_gather_free(&verify->gather);
   ks_survey_free(&verify->survey);
@@ -139,7 +164,7 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
   return status;
 }
 
-static const enum ks_option OPTIONS[] = {KS_OPT_USER, KS_OPT_SAMPLE, KS_OPT_DEEP, KS_OPT_LIST, KS_OPT_MEMORY, KS_OPT_SPILL_DIR, KS_OPT_CONNECTIONS, KS_OPT_MAX_RATE, KS_OPT_COUNT};
+static const enum ks_option OPTIONS[] = {KS_OPT_USER, KS_OPT_SAMPLE, KS_OPT_DEEP, KS_OPT_LIST, KS_OPT_CENSUS, KS_OPT_CSV, KS_OPT_MEMORY, KS_OPT_SPILL_DIR, KS_OPT_CONNECTIONS, KS_OPT_MAX_RATE, KS_OPT_COUNT};
 
 const struct ks_command ks_verify_command = {
     .name = "verify",
@@ -150,12 +175,15 @@ const struct ks_command ks_verify_command = {
             "letters, erasure marks, photos, positions, anchors and counts. It changes nothing and may run beside consumers: each partition is read in one snapshot.\n"
             "By itself it compares everything, documents by their revision; --deep compares their bytes too. --user and --sample look at some people only, and then not at what is "
             "nobody's. Damaged people are named by kind: missing, stale (an older revision), extra, altered; --list writes them to a file that `restore repair --users-from` takes.\n"
-            "Ends with 0 only when something was compared and all of it is equal; 4 when there is a difference; 5 when not all could be looked at (kinds being restored, a log that "
+            "--census counts everybody: who is whole, who is hurt (what is missing, stale, extra, altered, by kind), who could not be looked at; sums that add up, and the positions they speak of. "
+            "It is printed for people, or whole as --json or --csv; these two, and --list, feed `restore repair --users-from`.\n"
+            "Ends with 0 only when something was compared and all of it is equal; 4 when there is a difference (also when not all could be looked at); 5 when not all could be looked at (kinds being restored, a log that "
             "ends below a position, nothing there); 7 when the log has a gap or is another one than the database was made from.",
     .examples = "keepsake verify\n"
                 "keepsake verify --deep --list damaged.ndjson\n"
                 "keepsake verify --user user-17 --deep\n"
-                "keepsake verify --sample 1000",
+                "keepsake verify --sample 1000\n"
+                "keepsake verify --census --csv > census.csv",
     .options = OPTIONS,
     .run = run,
 };

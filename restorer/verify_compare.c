@@ -34,15 +34,17 @@ bool ks_verify_read_log(struct ks_verify *verify, struct ks_error *err) {
     struct ks_look *look = &verify->looks[i];
     const struct ks_stream *stream = &look->stream;
     struct ks_gather_part *part = look->part = part_of(verify, stream);
-    look->beyond = stream->next_offset > part->to;
+    look->beyond = !look->unseen && stream->next_offset > part->to;
     if (look->beyond) {
       verify->beyond++;
+      look->unseen = "beyond the log";
       ks_log(KS_LOG_WARNING, "the log ends below this stream's position", "topic", ks_topic_name(stream->topic), "partition", KS_LOG_INT(stream->partition), "kind",
              ks_kind_name(stream->kind), "position", KS_LOG_INT(stream->next_offset), "end", KS_LOG_INT(part->to), NULL);
-      continue;
     }
-    part->upto[stream->kind] = verify->gather.keep ? part->to : stream->next_offset;  // kept: positions will have moved on when it is folded again
-    part->anchor_at[stream->kind] = stream->anchor.offset;
+    if (look->unseen) look->upto = part->to;
+    if (look->unseen && !verify->census) continue;
+    part->upto[stream->kind] = verify->gather.keep ? part->to : look->upto;  // kept: positions will have moved on when it is folded again
+    if (!look->unseen) part->anchor_at[stream->kind] = stream->anchor.offset;
   }
   ks_progress_begin(&progress, "reading the log", "records", ks_gather_total(gather), verify->quiet);
   bool ok = ks_gather_run(gather, on_read, &progress, err) && ks_survey_check_genesis(&verify->survey, gather, err);
@@ -95,7 +97,7 @@ static bool compare_groups(struct ks_verify *verify, struct ks_look *look, struc
     for (size_t i = 0; i < folding->fold->users.count; i++) ks_distinct_add(&verify->met, ks_gather_hash_user(users[i]->user));
     ok = ks_rows_of_fold(folding->fold, &wanted, collect, &splitting, err);
     const struct ks_bytes run = {rows.data, rows.size};
-    ok = ok && ks_compare(&run, 1, folding->rows.runs, folding->rows.count, comparison->on, comparison->arg, &verify->rows, err);
+    ok = ok && ks_compare(&run, 1, folding->rows.runs, folding->rows.count, comparison->same, comparison->on, comparison->arg, &verify->rows, err);
     if (ok && comparison->group_end) ok = comparison->group_end(comparison->arg, err);
   }
   ks_buf_free(&rows);
@@ -106,11 +108,11 @@ bool ks_verify_compare_stream(struct ks_verify *verify, struct ks_look *look, co
   struct ks_folding folding = {0};
   struct ks_buf late = {0};
   bool ok = ks_folding_begin(&folding, &verify->gather, look->part, look->stream.kind, verify->memory_bytes / 4, verify->lane, look->lane_bucket, err);
-  folding.limit = look->stream.next_offset;
+  folding.limit = look->upto;
   folding.only = verify->people.count ? &verify->people : NULL;  // the very people whose rows were read
   ok = ok && compare_groups(verify, look, &folding, comparison, &late, err);
   const struct ks_bytes expected = {late.data, late.size}, found = {look->late.data, look->late.size};
-  ok = ok && ks_compare(&expected, 1, &found, 1, comparison->on, comparison->arg, &verify->rows, err);
+  ok = ok && ks_compare(&expected, 1, &found, 1, comparison->same, comparison->on, comparison->arg, &verify->rows, err);
   if (ok && comparison->group_end) ok = comparison->group_end(comparison->arg, err);
   *counts = folding.counts;
   ks_folding_end(&folding);
@@ -118,32 +120,46 @@ bool ks_verify_compare_stream(struct ks_verify *verify, struct ks_look *look, co
   return ok;
 }
 
-static bool problem(struct ks_verify *verify, const struct ks_look *look, const char *text, struct ks_error *err) {
+static bool problem(void *arg, const struct ks_look *look, const char *text, struct ks_error *err) {
+  struct ks_verify *verify = arg;
   verify->report.streams++;
   return ks_report_stream(&verify->report, &look->stream, text, err);
 }
 
 // Position, anchor, epoch and fold version.
-bool ks_verify_check_position(struct ks_verify *verify, const struct ks_look *look, struct ks_error *err) {
+static bool check_position(struct ks_verify *verify, const struct ks_look *look, ks_verify_problem *on, void *arg, struct ks_error *err) {
   const struct ks_stream *s = &look->stream;
   const struct ks_anchor *found = &look->part->anchor[s->kind];
   char text[200];
   if (s->epoch != look->part->genesis.epoch || s->fold_version != KS_FOLD_VERSION) {
     snprintf(text, sizeof text, "epoch %d and fold version %d, expected %d and %d", (int)s->epoch, (int)s->fold_version, (int)look->part->genesis.epoch, KS_FOLD_VERSION);
-    if (!problem(verify, look, text, err)) return false;
+    if (!on(arg, look, text, err)) return false;
   }
   if (s->anchor.offset != s->next_offset - 1) {
     snprintf(text, sizeof text, "the position is %lld, but its anchor is offset %lld, not the one before", (long long)s->next_offset, (long long)s->anchor.offset);
-    return problem(verify, look, text, err);
+    return on(arg, look, text, err);
   }
   if (s->anchor.offset < 0 || (found->offset == s->anchor.offset && found->time_ms == s->anchor.time_ms && memcmp(found->hash, s->anchor.hash, KS_HASH_BYTES) == 0)) return true;
   snprintf(text, sizeof text, "the record at offset %lld, before its position, %s", (long long)s->anchor.offset,
            found->offset < 0 ? "is not in the log" : "is another one than when it was applied");
   verify->report.lost = true;
-  return problem(verify, look, text, err);
+  return on(arg, look, text, err);
 }
 
-static bool check_counts(struct ks_verify *verify, const struct ks_look *look, const struct ks_fold_counts *expected, struct ks_error *err) {
+bool ks_verify_check_position(struct ks_verify *verify, const struct ks_look *look, struct ks_error *err) { return check_position(verify, look, problem, verify, err); }
+
+static bool check_tables(const struct ks_look *look, ks_verify_problem *on, void *arg, struct ks_error *err) {
+  for (int table = 0; table < KS_ROW_TABLES; table++) {
+    char place[KS_ROWS_PLACE_BYTES], text[120];
+    if (!(look->lost & 1u << table)) continue;
+    ks_rows_place(place, table, look->stream.kind, look->stream.partition);
+    snprintf(text, sizeof text, "the table %s is not there", place);
+    if (!on(arg, look, text, err)) return false;
+  }
+  return true;
+}
+
+static bool check_counts(const struct ks_look *look, const struct ks_fold_counts *expected, ks_verify_problem *on, void *arg, struct ks_error *err) {
   const struct ks_fold_counts *found = &look->stream.counts;
   const struct { const char *name; int64_t expected, found; } counts[] = {
       {"applied", expected->applied, found->applied},    {"repeat", expected->repeat, found->repeat}, {"superseded", expected->superseded, found->superseded},
@@ -157,7 +173,11 @@ static bool check_counts(struct ks_verify *verify, const struct ks_look *look, c
       used += (size_t)snprintf(text + used, sizeof text - used, " %s is %lld, expected %lld;", counts[i].name, (long long)counts[i].found, (long long)counts[i].expected);
   if (used == before) return true;
   text[strlen(text) - 1] = 0;
-  return problem(verify, look, text, err);
+  return on(arg, look, text, err);
+}
+
+bool ks_verify_check_stream(struct ks_verify *verify, const struct ks_look *look, const struct ks_fold_counts *expected, ks_verify_problem *on, void *arg, struct ks_error *err) {
+  return check_tables(look, on, arg, err) && check_position(verify, look, on, arg, err) && check_counts(look, expected, on, arg, err);
 }
 
 static bool compare_stream(struct ks_verify *verify, struct ks_look *look, struct ks_error *err) {
@@ -166,7 +186,7 @@ static bool compare_stream(struct ks_verify *verify, struct ks_look *look, struc
   struct ks_fold_counts c;
   if (!ks_verify_compare_stream(verify, look, &comparison, &c, err)) return false;
   verify->events += c.applied + c.repeat + c.superseded + c.conflict + c.dead + c.erased;
-  return !verify->all || (ks_verify_check_position(verify, look, err) && check_counts(verify, look, &c, err));
+  return verify->all ? ks_verify_check_stream(verify, look, &c, problem, verify, err) : check_tables(look, problem, verify, err);
 }
 
 bool ks_verify_compare(struct ks_verify *verify, struct ks_error *err) {
@@ -175,7 +195,7 @@ bool ks_verify_compare(struct ks_verify *verify, struct ks_error *err) {
   ks_progress_begin(&progress, "comparing", "streams", verify->look_count, verify->quiet);
   for (int i = 0; ok && i < verify->look_count; i++) {
     ks_progress_update(&progress, i);
-    if (!verify->looks[i].beyond) ok = compare_stream(verify, &verify->looks[i], err);
+    if (!verify->looks[i].unseen) ok = compare_stream(verify, &verify->looks[i], err);
     ks_buf_free(&verify->looks[i].late);
   }
   if (!verify->quiet) ks_log_status(NULL);
