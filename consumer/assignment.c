@@ -9,7 +9,7 @@
 #include "../core/log.h"
 #include "../core/stop.h"
 
-enum { LOCK_TIMEOUT_MS = 10000, DRAIN_MS = 10000 };
+enum { DRAIN_MS = 10000 };
 
 // The lowest live position of each lane, for lag tools and as the high-water mark of an old dump. Lanes must be drained.
 static int positions(const struct ks_consumer *c, struct ks_place *places) {
@@ -96,7 +96,7 @@ static bool take_once(struct ks_consumer *c, struct ks_error *err) {
       ok = ks_error_hint(err, "The number is fixed for a log's life: users' keys now go elsewhere. Nothing was applied; see docs/operations.md.");
       break;
     }
-    struct ks_lane *lane = ks_lane_open(c->store, c->kafka, list[i].topic, list[i].partition, &c->lineage, c->owner, LOCK_TIMEOUT_MS, err);
+    struct ks_lane *lane = ks_lane_open(c->store, c->kafka, list[i].topic, list[i].partition, &c->lineage, c->owner, c->options->takeover_after_ms, err);
     if (!(ok = lane)) break;
     c->lanes[list[i].topic][list[i].partition] = lane;
     ks_worker_set_lane(ks_consumer_worker(c, list[i].partition), list[i].topic, list[i].partition, lane);

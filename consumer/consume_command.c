@@ -20,6 +20,8 @@ static void read_options(const struct ks_options *options, struct ks_consumer_op
   out->session_timeout_ms = (int)ks_options_int(options, KS_OPT_SESSION_TIMEOUT);
   out->poll_interval_ms = (int)ks_options_int(options, KS_OPT_POLL_INTERVAL);
   out->leave_after_ms = (int)ks_options_int(options, KS_OPT_LEAVE_AFTER);
+  out->takeover_after_ms = (int)ks_options_int(options, KS_OPT_TAKEOVER_AFTER);
+  out->statement_timeout_ms = (int)ks_options_int(options, KS_OPT_STATEMENT_TIMEOUT);
   out->backoff_max_ms = (int)ks_options_int(options, KS_OPT_BACKOFF_MAX);
   out->audit_interval_ms = (int)ks_options_int(options, KS_OPT_AUDIT_INTERVAL);
   out->quiet = ks_options_flag(options, KS_OPT_QUIET);
@@ -146,7 +148,7 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
 }
 
 static const enum ks_option OPTIONS[] = {KS_OPT_UNTIL_CAUGHT_UP, KS_OPT_CATCH_UP,    KS_OPT_DEAD_LETTER_LIMIT, KS_OPT_RESUME,   KS_OPT_GROUP,       KS_OPT_INSTANCE_ID, KS_OPT_CONNECTIONS, KS_OPT_BATCH_EVENTS,
-                                         KS_OPT_BATCH_MS,        KS_OPT_MEMORY,      KS_OPT_SESSION_TIMEOUT,   KS_OPT_POLL_INTERVAL, KS_OPT_LEAVE_AFTER, KS_OPT_AUDIT_INTERVAL, KS_OPT_BACKOFF_MAX, KS_OPT_COUNT};
+                                         KS_OPT_BATCH_MS,        KS_OPT_MEMORY,      KS_OPT_SESSION_TIMEOUT,   KS_OPT_POLL_INTERVAL, KS_OPT_LEAVE_AFTER, KS_OPT_TAKEOVER_AFTER, KS_OPT_STATEMENT_TIMEOUT, KS_OPT_AUDIT_INTERVAL, KS_OPT_BACKOFF_MAX, KS_OPT_COUNT};
 
 const struct ks_command ks_consume_command = {
     .name = "consume",

@@ -293,7 +293,7 @@ static bool start(struct ks_consumer *c, struct ks_error *err) {
   if (!(c->workers = calloc((size_t)options->connections, sizeof *c->workers))) return ks_error_memory(err);
   struct ks_worker_options worker = {.conninfo = options->conninfo, .partitions = c->lineage.partitions, .dead_letter_limit = options->dead_letter_limit,
                                      .batch_events = options->batch_events, .batch_bytes = options->memory_bytes / 4 / options->connections,
-                                     .batch_ms = options->batch_ms, .backoff_max_ms = options->backoff_max_ms};
+                                     .batch_ms = options->batch_ms, .backoff_max_ms = options->backoff_max_ms, .statement_timeout_ms = options->statement_timeout_ms};
   for (int w = 0; w < options->connections; w++)
     if (!(c->workers[w] = ks_worker_start(&worker, err))) return false;
   struct ks_group_options group = {options->group, options->instance_id, options->session_timeout_ms, options->poll_interval_ms};

@@ -9,7 +9,7 @@
 struct ks_consumer_options {
   struct ks_kafka_config kafka;
   const char *conninfo, *group, *instance_id;
-  int connections, batch_ms, session_timeout_ms, poll_interval_ms, leave_after_ms, backoff_max_ms, audit_interval_ms;
+  int connections, batch_ms, session_timeout_ms, poll_interval_ms, leave_after_ms, takeover_after_ms, statement_timeout_ms, backoff_max_ms, audit_interval_ms;
   int64_t batch_events, memory_bytes, dead_letter_limit;
   bool until_caught_up, quiet;
 };

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -159,7 +160,9 @@ struct ks_worker *ks_worker_start(const struct ks_worker_options *options, struc
   if (!ok) ks_error_memory(err);
   ok = ok && (worker->m.store = ks_store_open(options->conninfo, "consume", KS_STORE_WRITER, err));
   // The log is the durable copy: after a crash of PostgreSQL rows and positions go back together, and the log refills them.
-  ok = ok && ks_store_session(worker->m.store, "SET synchronous_commit = off; SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s'", err);
+  char session[160];
+  snprintf(session, sizeof session, "SET synchronous_commit = off; SET statement_timeout = %d; SET idle_in_transaction_session_timeout = '60s'", options->statement_timeout_ms);
+  ok = ok && ks_store_session(worker->m.store, session, err);
   pthread_condattr_t attributes;
   pthread_condattr_init(&attributes);
   pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

@@ -12,7 +12,7 @@ struct ks_worker_options {
   const char *conninfo;
   int32_t partitions;
   int64_t dead_letter_limit, batch_events, batch_bytes;
-  int batch_ms, backoff_max_ms;
+  int batch_ms, backoff_max_ms, statement_timeout_ms;
 };
 
 struct ks_worker *ks_worker_start(const struct ks_worker_options *options, struct ks_error *err);

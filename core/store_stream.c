@@ -91,15 +91,17 @@ bool ks_store_streams(struct ks_store *store, int topic, int32_t partition, bool
 
 // A former owner that idles in a transaction on these rows (a stopped process) is ended: PostgreSQL rolls it back, so nothing half-done stays. A worker that lives
 // never idles for seconds in its transaction. The login's own rights are needed for it: the writer's role may not end the login's backends.
-static bool end_idle_owner(struct ks_store *store, enum ks_topic topic, int32_t partition, struct ks_error *err) {
+static bool end_idle_owner(struct ks_store *store, enum ks_topic topic, int32_t partition, int idle_ms, struct ks_error *err) {
   struct ks_rows rows;
+  char idle[24];
+  snprintf(idle, sizeof idle, "%d ms", idle_ms);
   bool ok = ks_store_begin(store, err) && ks_store_exec(store, "SET LOCAL ROLE NONE", err) &&
             ks_store_query(store,
                            "SELECT a.pid, pg_terminate_backend(a.pid) FROM pg_stat_activity a WHERE a.application_name LIKE 'keepsake/consume%' AND a.datname = current_database()"
-                           " AND a.pid <> pg_backend_pid() AND a.usename = session_user AND a.state LIKE 'idle in transaction%' AND a.state_change < now() - interval '5 s'"
+                           " AND a.pid <> pg_backend_pid() AND a.usename = session_user AND a.state LIKE 'idle in transaction%' AND a.state_change < now() - $1::interval"
                            " AND EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace WHERE l.pid = a.pid"
                            " AND n.nspname = 'keepsake' AND c.relname = 'position' AND l.mode = 'RowExclusiveLock')",
-                           0, NULL, &rows, err);
+                           1, (const char *const[]){idle}, &rows, err);
   if (!ok) {
     ks_store_rollback(store);
     return false;
@@ -128,7 +130,7 @@ bool ks_store_claim(struct ks_store *store, enum ks_topic topic, int32_t partiti
     if (ok && ks_store_commit(store, err) == KS_COMMIT_DONE) return true;
     ks_store_rollback(store);
     ks_streams_free(streams);
-    if (attempt > 0 || !err || strcmp(err->sqlstate, "55P03") != 0 || !end_idle_owner(store, topic, partition, err)) return false;
+    if (attempt > 0 || !err || strcmp(err->sqlstate, "55P03") != 0 || !end_idle_owner(store, topic, partition, lock_timeout_ms / 2, err)) return false;
   }
 }
 

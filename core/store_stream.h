@@ -45,7 +45,7 @@ bool ks_store_streams(struct ks_store *store, int topic, int32_t partition, bool
 
 // Makes the caller the owner of a topic partition: bumps the generation of its live and stopped streams (a former owner's next batch then updates no row), and
 // reads all its streams. Waits for a former owner's open transaction; when that takes longer than lock_timeout_ms, ends that backend if it is one of ours that
-// idles in its transaction.
+// has idled in its transaction for half of that time.
 bool ks_store_claim(struct ks_store *store, enum ks_topic topic, int32_t partition, const char *owner, int lock_timeout_ms, struct ks_streams *streams, struct ks_error *err);
 
 // The first statement of a batch: moves every stream of `streams` (at most KS_KIND_COUNT a partition) from next_offset to `next` with that anchor, if it is still

@@ -194,6 +194,8 @@ static bool act(struct ks_rebuild *rebuild, struct ks_error *err) {
     return ks_rebuild_result_print(rebuild, err);
   }
   if (taken) give_back(rebuild, err->message);
+  if (taken && err->kind == KS_ERROR_TRANSIENT)
+    ks_error_hint(err, "%s%sWhat is live stays live: `keepsake restore rebuild`, typed again, goes on with the rest.", err->hint, *err->hint ? "; " : "");
   ks_journal_end(&rebuild->journal, err->message, NULL);
   return false;
 }

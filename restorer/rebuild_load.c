@@ -66,6 +66,7 @@ static bool load_stream(struct ks_rebuild *rebuild, struct ks_store *store, stru
     stream->state = KS_STATE_LIVE;
     return true;
   }
+  if (err->kind == KS_ERROR_TRANSIENT) ks_error_prefix(err, "%s/%d %s", ks_topic_name(stream->topic), (int)stream->partition, ks_kind_name(stream->kind));
   ks_store_rollback(store);
   return false;
 }

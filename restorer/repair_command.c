@@ -13,6 +13,8 @@
 #include "journal.h"
 #include "verify.h"
 
+#define AGAIN "%s%sPartitions are mended whole or not at all: the same `keepsake restore repair`, typed again, does the rest."
+
 enum { OPEN_KAFKA_MS = 10000, LOCK_TIMEOUT_MS = 30000 };
 
 struct repair {
@@ -248,7 +250,7 @@ static bool mend(struct repair *repair, struct ks_error *err) {
       if (ks_stop_asked())
         ok = ks_stop_error(err);
       else if (!mend_partition(repair, t, p, err))
-        ok = ks_error_prefix(err, "%s/%d", ks_topic_name(t), (int)p);
+        ok = ks_error_prefix(err, "%s/%d", ks_topic_name(t), (int)p) || (err->kind == KS_ERROR_TRANSIENT && ks_error_hint(err, AGAIN, err->hint, *err->hint ? "; " : ""));
     }
     ok = ok && ks_journal_progress(&repair->journal, progress_json(repair, ++done, total), err);
   }

@@ -1,6 +1,4 @@
 """The consumer on a real broker and a real PostgreSQL: whatever happens to it, the rows are the oracle's."""
-import random
-
 import pytest
 from harness import query, wait_for
 from harness.events import change
@@ -30,25 +28,6 @@ def test_consuming_twice_changes_nothing(keepsake, log, database):
     before = rows_of(database)
     keepsake("consume", "--until-caught-up", "--dead-letter-limit", "off")
     assert_same(rows_of(database), before)
-
-
-def test_kill_9_at_random_moments_leaves_the_rows_of_the_oracle(keepsake, log, database):
-    """Promise 2: exactly-once effect, whatever was killed."""
-    set_up(keepsake, log, 21, 4000)
-    rng = random.Random(21)
-    killed = 0
-    for _ in range(12):
-        before = query(database, "SELECT sum(next_offset) FROM keepsake.position")[0][0]
-        daemon = keepsake.daemon("consume", "--dead-letter-limit", "off", "--batch-events", rng.choice((20, 60, 150)), "--batch-ms", "5", *FAST)
-        wanted = rng.randrange(0, 400)
-        wait_for(lambda: not daemon.running() or query(database, "SELECT sum(next_offset) FROM keepsake.position")[0][0] > before + wanted
-                 or query(database, "SELECT bool_and(next_offset > 0) FROM keepsake.position")[0][0], 60, "some progress")
-        assert daemon.running(), daemon
-        daemon.kill9()
-        killed += 1
-    assert killed == 12
-    keepsake("consume", "--until-caught-up", "--dead-letter-limit", "off", *FAST)
-    assert_same(rows_of(database), oracle_of(log))
 
 
 def test_one_event_that_postgresql_refuses_stops_its_stream_alone(keepsake, log, database):

@@ -2,14 +2,14 @@
 import json
 import threading
 
-import psycopg2
 import pytest
 from harness import wait_for
 from harness.events import change
 from harness.histories import assert_same, oracle_of, rows_of
+from harness.sessions import FAST as QUICK, Held, applied, waiting
 from oracle.murmur2 import partition_of
 
-FAST = ("--session-timeout", "6s", "--backoff-max", "500ms", "--dead-letter-limit", "off")
+FAST = (*QUICK, "--dead-letter-limit", "off")
 ANNA, BERT = (next(name for name in ("anna", "bert", "carl", "dora", "emil", "fred") if partition_of(name.encode(), 2) == p) for p in (0, 1))
 
 
@@ -29,28 +29,6 @@ def erasure(user, number=1):
 
 def states(database):
     return dict(database.query("SELECT kind, state::text FROM keepsake.position WHERE topic = 'keepsake.changes' AND partition = 0"))
-
-
-def applied(database):
-    return database.value("SELECT sum(applied) FROM keepsake.position")
-
-
-class Held:
-    """A transaction of the test's own that holds what its statement locks, until let go."""
-
-    def __init__(self, database, statement):
-        self.connection = psycopg2.connect(database.conninfo)
-        with self.connection.cursor() as cursor:
-            cursor.execute(statement)
-
-    def let_go(self):
-        self.connection.commit()
-        self.connection.close()
-
-
-def waiting(database):
-    """How many of the consumers' sessions wait for a lock."""
-    return database.value("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'keepsake/%' AND wait_event_type = 'Lock'")
 
 
 def last_look(database):

@@ -172,6 +172,21 @@ def test_a_strike_that_holds_keeps_the_bytes_until_it_goes_on(echo, proxy_to):
         assert read(one, 6) == b"COMMIT"
 
 
+def test_an_orphaned_connection_delivers_late_what_its_client_had_sent(echo, proxy_to):
+    proxy = proxy_to(echo.port)
+    strike = proxy.strike(b"COMMIT", TO_SERVER, act="orphan")
+    with client(proxy) as one:
+        assert ask(one, b"a") == b"a"
+        one.sendall(b"COMMIT")
+        strike.wait()
+        with pytest.raises(ConnectionResetError):
+            read(one, 6)
+    assert echo.heard == b"a" and proxy.open_connections() == 1
+    proxy.go_on()
+    wait_for(lambda: echo.heard == b"aCOMMIT", 10, "the server has it")
+    assert proxy.cut() == 1
+
+
 def test_the_moments_of_a_commit_can_be_told_apart(postgres, database, proxy_to):
     """Lost before the server had it: rolled back. Lost after it was done: it is there, and the client does not know."""
     postgres.create_database(database.name)

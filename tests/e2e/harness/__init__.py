@@ -6,6 +6,7 @@ reader.py    reads records as they are, also those that no well-behaved client c
 wire.py      the few requests to a broker that the Python client of Debian 12 lacks
 database.py  a database of its own for each test
 proxy.py     stands between two programs: cuts, holds, resets, slows what passes
+sessions.py  what the programs' sessions in PostgreSQL do, and locks that make them wait
 db_state.py  what a database holds, in a form that two of them can be compared in
 """
 from .database import Database, query

@@ -121,8 +121,9 @@ class Proxy:
         self._order(change)
 
     def strike(self, pattern, direction, act="reset", passing=False, only=b"", skip=0, times=1):
-        """When `pattern` passes in this direction: act is "reset", "cut", "hold" (this connection is half-open from then on) or a
-        function, called in the proxy's thread, after which all goes on. passing: the bytes are delivered first, else they are lost
+        """When `pattern` passes in this direction: act is "reset", "cut", "hold" (this connection is half-open from then on), "orphan"
+        (the client's side is reset; the server hears nothing of it, and gets what is on its way to it after go_on()) or a function,
+        called in the proxy's thread, after which all goes on. passing: the bytes are delivered first, else they are lost
         (hold: they wait). only: bytes that the client's first 4096 must have (a name in PostgreSQL's start packet). skip: so many
         sightings pass first."""
         made = Strike(pattern, direction, act, passing, only, skip, times)
@@ -219,7 +220,7 @@ class Proxy:
             for pipe in connection.pipes:
                 if self._is_held(pipe):
                     continue
-                if not pipe.ended and len(pipe.waiting) < _ROOM:
+                if self._reads(pipe):
                     interest[pipe.source.fileno()] = interest.get(pipe.source.fileno(), 0) | select.POLLIN
                 if pipe.waiting and pipe.not_before <= now:
                     interest[pipe.sink.fileno()] = interest.get(pipe.sink.fileno(), 0) | select.POLLOUT
@@ -228,6 +229,10 @@ class Proxy:
         for number, events in interest.items():
             poll.register(number, events)
         return dict(poll.poll(None if soonest is None else max(1, int(1000 * (soonest - now)))))
+
+    @staticmethod
+    def _reads(pipe):
+        return pipe.source is not None and not pipe.ended and len(pipe.waiting) < _ROOM
 
     def _is_held(self, pipe):
         return pipe.direction in self._held or pipe.direction in pipe.connection.held
@@ -250,7 +255,7 @@ class Proxy:
         if self._is_held(pipe):
             return
         try:
-            if not pipe.ended and len(pipe.waiting) < _ROOM and ready.get(pipe.source.fileno(), 0) & (select.POLLIN | select.POLLHUP | select.POLLERR):
+            if self._reads(pipe) and ready.get(pipe.source.fileno(), 0) & (select.POLLIN | select.POLLHUP | select.POLLERR):
                 self._take(pipe, pipe.source.recv(65536))
             if pipe.connection in self._connections and not self._is_held(pipe) and pipe.waiting and pipe.not_before <= time.monotonic():
                 self._give(pipe)
@@ -294,6 +299,13 @@ class Proxy:
             self._counts["dropped"] += len(pipe.waiting)
             self._counts[strike.act] += 1
             self._close(pipe.connection, strike.act == "reset")
+        elif strike.act == "orphan":
+            connection = pipe.connection
+            self._counts["reset"] += 1
+            self._end(connection.client, True)
+            connection.client, connection.pipes = None, connection.pipes[:1]
+            connection.pipes[0].source = None
+            connection.held.add(TO_SERVER)
         elif strike.act == "hold":
             pipe.connection.held.update((TO_SERVER, TO_CLIENT))
         else:
@@ -316,7 +328,12 @@ class Proxy:
 
     def _close(self, connection, with_reset):
         for one in (connection.client, connection.server):
-            if with_reset:
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            one.close()
+            if one is not None:
+                self._end(one, with_reset)
         self._connections.remove(connection)
+
+    @staticmethod
+    def _end(one, with_reset):
+        if with_reset:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        one.close()
