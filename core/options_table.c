@@ -52,6 +52,8 @@ static const struct ks_option_row rows[KS_OPT_COUNT] = {
     FLAG(ALLOW_UNSEQUENCED, "allow-unsequenced", .help = "Take events without a sequence; a repeat of one is applied again."),
     ROW(BLOB, .name = "blob", .type = KS_TYPE_STRING, .request = true, .metavar = "USER",
         .help = "Publish the files as photo bytes of this user, not as NDJSON."),
+    ROW(IMPORT, .name = "import", .type = KS_TYPE_STRING, .request = true, .metavar = "NAME",
+        .help = "Bring in existing data: each line's source is /import/NAME, its sequence its line number, so that the same file can be published again."),
     ROW(FLUSH_TIMEOUT, .name = "flush-timeout", .type = KS_TYPE_DURATION, .metavar = "TIME", .default_text = "60s", .min = SECOND,
         .max = 24 * HOUR, .help = "How long to wait for the log's last acknowledgements before naming what is missing."),
 

@@ -62,6 +62,8 @@ struct ks_produce {
   const char *const *files;
   int file_count;
   bool dry_run, allow_unsequenced, quiet;
+  struct ks_buf source;    // of an import, as a JSON string; empty: lines have their own
+  struct ks_buf imported;  // the line as it is judged
   int rejects;  // file descriptor; -1: none
   atomic_int rejects_errno;
   int64_t flush_ms;

@@ -38,6 +38,24 @@ static bool check_files(struct ks_produce *produce, struct ks_error *err) {
   return true;
 }
 
+// The source of an import, as it will stand in each line.
+static bool prepare_import(struct ks_produce *produce, struct ks_error *err) {
+  const char *name = ks_options_string(produce->options, KS_OPT_IMPORT);
+  struct ks_buf source = {0};
+  if (!name) return true;
+  bool ok = ks_buf_printf(&source, "/import/%s", name) || ks_error_memory(err);
+  struct ks_bytes text = {source.data, source.size};
+  if (ok && (!*name || !ks_name_valid(text))) ok = ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "--import: /import/%.100s is no source", name);
+  if (ok && ks_options_string(produce->options, KS_OPT_BLOB)) ok = ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "--import and --blob exclude each other");
+  if (ok && produce->file_count > 1) {
+    ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "an import is one file, whose lines are its sequence");
+    ok = ks_error_hint(err, "Give each file an import of its own, with its own NAME.");
+  }
+  ok = ok && (ks_buf_add_json_string(&produce->source, text) || ks_error_memory(err));
+  ks_buf_free(&source);
+  return ok;
+}
+
 static bool open_rejects(struct ks_produce *produce, struct ks_error *err) {
   const char *path = ks_options_string(produce->options, KS_OPT_REJECTS);
   if (!path) return true;
@@ -96,7 +114,7 @@ static void say_where(const struct ks_produce *produce, struct ks_error *err) {
     file = ks_produce_tag_file(produce->first_unknown);
     line = ks_produce_tag_line(produce->first_unknown);
   }
-  if (ks_options_string(produce->options, KS_OPT_BLOB) || file >= produce->file_count) {
+  if (ks_options_string(produce->options, KS_OPT_BLOB) || produce->source.size || file >= produce->file_count) {
     ks_error_hint(err, "Run the same command again: what is in the log already counts once.");
   } else if (file == produce->file_count - 1) {
     ks_error_hint(err, "Go on at line %" PRId64 " of %s (tail -n +%" PRId64 "): what is in the log already counts once.", line,
@@ -169,7 +187,7 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
   }
   err->kind = KS_ERROR_NONE;
   int64_t begun_ms = ks_clock_monotonic_ms();
-  bool opened =
+  bool opened = prepare_import(&produce, err) &&
       (blob_user || check_files(&produce, err)) && open_rejects(&produce, err) && (produce.dry_run || open_publisher(&produce, err));
   if (opened) {
     ks_receipts_open(&produce.receipts);
@@ -181,6 +199,8 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
     ks_receipts_close(&produce.receipts);
   }
   if (produce.rejects >= 0) close(produce.rejects);
+  ks_buf_free(&produce.source);
+  ks_buf_free(&produce.imported);
   return err->kind == KS_ERROR_NONE ? KS_EXIT_DONE : err->exit;
 }
 
@@ -195,6 +215,8 @@ const struct ks_command ks_produce_command = {
         "docs/event-format.md; beside them a sequence is required (--allow-unsequenced), and sources that begin with /keepsake/ and erasures are refused.\n\n"
         "A refused line is named with its file, number and reason on standard error and appended as it is to --rejects; the rest goes on, and the end is exit 3. Empty lines are "
         "skipped. Publishing a file again is safe: events with the same source and sequence count once.\n\n"
+        "With --import NAME the lines are existing data, such as `show --all` prints: they have no source, sequence or baserev; the source is /import/NAME and the sequence the line's number "
+        "in the file. The same file published again, whole or from its beginning after an interruption, counts once (docs/import-and-export.md).\n\n"
         "With --blob the files are photographs of that user: their bytes go to keepsake.blobs in chunks, with a receipt for each.\n\n"
         "While Kafka is away it waits, in bounded memory. At the end of the input it waits --flush-timeout for the last receipts, then names what is unacknowledged (exit 1). "
         "SIGINT and SIGTERM stop the reading, wait likewise and say where to go on (exit 13). No topics: exit 6; Kafka out of reach: exit 8.",
@@ -202,9 +224,10 @@ const struct ks_command ks_produce_command = {
         "keepsake produce changes.ndjson > receipts.ndjson\n"
         "keepsake produce --rejects bad.ndjson - < changes.ndjson\n"
         "keepsake produce --dry-run changes.ndjson                # only judges the lines\n"
+        "keepsake produce --import old-system people.ndjson       # existing data; safe to repeat\n"
         "keepsake produce --blob anna beach.jpg                   # a photograph's bytes\n"
         "keepsake wait --applied @receipts.ndjson                 # until the database has them",
     .options =
-        (const enum ks_option[]){KS_OPT_REJECTS, KS_OPT_ALLOW_UNSEQUENCED, KS_OPT_BLOB, KS_OPT_FLUSH_TIMEOUT, KS_OPT_MEMORY, KS_OPT_COUNT},
+        (const enum ks_option[]){KS_OPT_REJECTS, KS_OPT_ALLOW_UNSEQUENCED, KS_OPT_BLOB, KS_OPT_IMPORT, KS_OPT_FLUSH_TIMEOUT, KS_OPT_MEMORY, KS_OPT_COUNT},
     .run = run,
 };

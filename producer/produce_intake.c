@@ -1,6 +1,7 @@
 // What `keepsake produce` does with its input: judges each line, publishes it, and hears of its fate.
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -138,20 +139,47 @@ static bool too_large_for_headers(const struct ks_event *event, struct ks_proble
   return true;
 }
 
+// An import's line gets its source and sequence, and the word that they are new to it, in front of its other members: whatever has one of them already has it twice
+// and is refused. Other lines are left as they are; so is what does not look like an object, which the verdict refuses. False: out of memory.
+static bool import_line(struct ks_produce *produce, struct ks_bytes *line) {
+  size_t at = 0;
+  if (produce->source.size == 0) return true;
+  while (at < line->size && strchr(" \t", line->data[at]) && line->data[at]) at++;
+  if (at == line->size || line->data[at] != '{') return true;
+  size_t next = ++at;
+  while (next < line->size && strchr(" \t\r\n", line->data[next]) && line->data[next]) next++;
+  bool empty = next < line->size && line->data[next] == '}';
+  struct ks_buf *out = &produce->imported;
+  out->size = 0;
+  bool ok = ks_buf_add(out, line->data, at) && ks_buf_printf(out, "\"source\":%.*s,\"sequence\":\"%" PRId64 "\",\"baserev\":\"0\"%s", (int)produce->source.size, produce->source.data,
+                                                             produce->line, empty ? "" : ",") &&
+            ks_buf_add(out, line->data + at, line->size - at);
+  *line = (struct ks_bytes){out->data, out->size};
+  return ok;
+}
+
+static void refuse_event(struct ks_produce *produce, struct ks_bytes line, const struct ks_event *event) {
+  struct ks_problem problem;
+  ks_problem_from_event(&problem, event);
+  if (produce->source.size && event->reason == KS_REASON_ATTRIBUTE_DUPLICATE)
+    ks_problem_set(&problem, ks_reason_code(event->reason), false, "Take source, sequence and baserev out of the lines: --import sets them.", "%s", ks_reason_text(event->reason));
+  refuse(produce, line, &problem);
+}
+
 // One line of an ordinary length. False: see submit.
 static bool publish_line(struct ks_produce *produce, struct ks_bytes line, struct ks_scratch *scratch, struct ks_problem *problem) {
   struct ks_event event;
+  struct ks_bytes judged = line;
   if (is_blank(line)) {
     produce->blank++;
     return true;
   }
-  if (!ks_event_judge_line(line, scratch, &event)) {
+  if (!import_line(produce, &judged) || !ks_event_judge_line(judged, scratch, &event)) {
     ks_problem_set(problem, "memory", true, NULL, "out of memory");
     return false;
   }
   if (event.reason != KS_REASON_NONE) {
-    ks_problem_from_event(problem, &event);
-    refuse(produce, line, problem);
+    refuse_event(produce, line, &event);
     return true;
   }
   if (ks_publisher_refuses(&event, produce->allow_unsequenced, problem) || too_large_for_headers(&event, problem)) {

@@ -83,7 +83,7 @@ const struct ks_command ks_show_command = {
     .arguments_max = -1,
     .summary = "print a person's items, or everybody's, as events",
     .text = "Prints the items of people as NDJSON events, one a line: a put for each item, a delete for each tombstone, documents byte for byte (but for white space around "
-            "them, and line breaks between tokens, which become spaces). `produce` takes them when source and sequence are added: the way out of Keepsake, and back. Photo bytes are not among them.\n"
+            "them, and line breaks between tokens, which become spaces). `produce --import` takes them: the way out of Keepsake, and into another. Photo bytes are not among them.\n"
             "The database is read in one snapshot; --from log folds the log instead and needs no database. --as-of (only from the log) takes of each partition the records "
             "before the first one that is later than that time, or before the mark of that name. What was erased since is not shown.\n"
             "Ends with 0, also when there is nothing of a person (said on stderr); 5 when kinds are being restored, which are then not shown: unknown is not empty; 7 when the log "
