@@ -63,7 +63,7 @@ LIBRARY = $(filter-out %_command.o $(BUILD)/obj/producer/produce_%.o,$(PRODUCER)
 
 TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
 TOOLS = $(patsubst tests/support/%_tool.c,$(BUILD)/tests/%-tool,$(sort $(wildcard tests/support/*_tool.c)))
-SUPPORT = $(call objects,$(filter-out %_tool.c,$(sort $(wildcard tests/support/*.c))))
+SUPPORT = $(call objects,$(filter-out %_tool.c %/alloc.c,$(sort $(wildcard tests/support/*.c))))
 FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzers/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 EMBEDDED = $(sort $(wildcard sql/schema/*.sql sql/query/*.sql))
 
@@ -183,12 +183,15 @@ check-docs: $(BUILD)/keepsake
 
 # --- tests ------------------------------------------------------------------------------------------------------------------------
 # tests/unit/test_NAME.c is a program of its own over core; test_{producer,consumer,archiver,restorer,operator,cli}_NAME.c sees the
-# programs as well. tests/support/NAME_tool.c becomes build/tests/NAME-tool; other files there are linked with every unit test.
+# programs as well; so does test_alloc_NAME.c, where memory runs out. tests/support/NAME_tool.c becomes build/tests/NAME-tool; other files there are linked with every unit test.
 
 tests: $(TESTS) $(TOOLS)
 
 PROGRAM_TESTS = $(foreach folder,producer consumer archiver restorer operator,$(BUILD)/tests/test_$(folder)_%)
 CLI_TESTS = $(BUILD)/tests/test_cli_%
+# Where memory runs out (tests/support/alloc.h); they see everything but main.
+ALLOC_TESTS = $(BUILD)/tests/test_alloc_%
+ALLOC_WRAP = $(foreach function,malloc calloc realloc strdup strndup getline free,-Wl,--wrap=$(function))
 
 $(filter $(PROGRAM_TESTS),$(TESTS)): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT) $(BUILD)/programs.a
 	@mkdir -p $(@D)
@@ -200,7 +203,12 @@ $(filter $(CLI_TESTS),$(TESTS)): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $
 	$(call say,link  $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS) $(PKG_LIBS)
 
-$(filter-out $(PROGRAM_TESTS) $(CLI_TESTS),$(TESTS)): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT) $(BUILD)/core.a
+$(filter $(ALLOC_TESTS),$(TESTS)): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT) $(BUILD)/obj/tests/support/alloc.o $(filter-out %/main.o,$(CLI)) $(BUILD)/programs.a
+	@mkdir -p $(@D)
+	$(call say,link  $@)
+	$(Q)$(CC) $(LDFLAGS) $(ALLOC_WRAP) -o $@ $^ $(CHECK_LIBS) $(PKG_LIBS)
+
+$(filter-out $(PROGRAM_TESTS) $(CLI_TESTS) $(ALLOC_TESTS),$(TESTS)): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT) $(BUILD)/core.a
 	@mkdir -p $(@D)
 	$(call say,link  $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS) $(PKG_LIBS)

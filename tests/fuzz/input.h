@@ -1,4 +1,4 @@
-// What the fuzz targets share: reading a shape out of the fuzzer's bytes, and facts that must hold. Included by fuzz_*.c only.
+// What the fuzz targets share: reading a shape out of the fuzzer's bytes, and facts that must hold. Included by fuzz_*.c, and by tests/unit/test_alloc_fold.c.
 #ifndef KS_TESTS_FUZZ_INPUT_H
 #define KS_TESTS_FUZZ_INPUT_H
 

@@ -1,4 +1,4 @@
-// Photos in chunks, right ones and wrong ones, for a log that a fuzz target makes up. Included by fuzz_*.c only.
+// Photos in chunks, right ones and wrong ones, for a log that a fuzz target makes up. Included by fuzz_*.c, and by tests/unit/test_alloc_fold.c.
 #ifndef KS_TESTS_FUZZ_PHOTOS_H
 #define KS_TESTS_FUZZ_PHOTOS_H
 

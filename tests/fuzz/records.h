@@ -1,4 +1,4 @@
-// A log that a fuzz target makes up: judged records in their order, as the fold takes them. Included by fuzz_*.c only.
+// A log that a fuzz target makes up: judged records in their order, as the fold takes them. Included by fuzz_*.c, and by tests/unit/test_alloc_fold.c.
 #ifndef KS_TESTS_FUZZ_RECORDS_H
 #define KS_TESTS_FUZZ_RECORDS_H
 
