@@ -79,7 +79,7 @@ static void say_error(const struct ks_options *options, const struct ks_error *e
 }
 
 int main(int argc, char **argv) {
-  struct ks_error err = {.kind = KS_ERROR_NONE};
+  struct ks_error err = {.kind = KS_ERROR_NONE, .exit = KS_EXIT_FAILED};  // a failure that nobody explains is not a success
   struct ks_options *options = ks_options_scan(argc, (const char *const *)argv, &err);
   enum ks_exit status = options ? run(options, &err) : err.exit;
   status = flush_output(status, &err);

@@ -1,5 +1,6 @@
 #include "json.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -10,12 +11,24 @@
 static struct ks_json *wrap(json_t *json) { return (struct ks_json *)(void *)json; }
 static json_t *unwrap(const struct ks_json *json) { return (json_t *)(uintptr_t)json; }
 
+// For want of memory jansson's reader may give up without a word, blame the text, or give a string that lacks a character. So each allocation that fails is noted, and
+// what was being read is not believed.
+static _Thread_local bool starved;
+static void *take(size_t size) {
+  void *memory = malloc(size);
+  if (!memory) starved = true;
+  return memory;
+}
+__attribute__((constructor)) static void set_allocator(void) { json_set_alloc_funcs(take, free); }
+
 struct ks_json *ks_json_parse(struct ks_bytes text, struct ks_error *err) {
   json_error_t why;
   if (!text.data) text = KS_BYTES("");
+  starved = false;
   json_t *json = json_loadb(text.data, text.size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
-  if (json) return wrap(json);
-  if (json_error_code(&why) == json_error_out_of_memory) ks_error_memory(err);
+  if (json && !starved) return wrap(json);
+  json_decref(json);
+  if (starved) ks_error_memory(err);
   else ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "not JSON: %s in line %d, column %d", why.text, why.line, why.column);
   return NULL;
 }
@@ -65,7 +78,9 @@ bool ks_json_write(const struct ks_json *json, struct ks_buf *out) {
 
 bool ks_json_print(const struct ks_json *json, FILE *file) {
   struct ks_buf line = {0};
-  bool ok = ks_json_write(json, &line) && ks_buf_add(&line, "\n", 1) && fwrite(line.data, 1, line.size, file) == line.size;
+  bool ok = ks_json_write(json, &line) && ks_buf_add(&line, "\n", 1);
+  if (!ok) errno = ENOMEM;
+  ok = ok && fwrite(line.data, 1, line.size, file) == line.size;
   ks_buf_free(&line);
   return ok;
 }

@@ -28,7 +28,7 @@ struct ks_json *ks_json_text(struct ks_bytes bytes);
 
 // Appends the value in one line, members in the order in which they were put, without line feed.
 bool ks_json_write(const struct ks_json *json, struct ks_buf *out);
-// Writes the value and a line feed; false: memory, or the file's error (errno).
+// Writes the value and a line feed; false: memory (errno is ENOMEM), or the file's error (errno).
 bool ks_json_print(const struct ks_json *json, FILE *file);
 
 // Reading. A member that is absent, or of another type: NULL or false, and the output is left as it was. Borrowed from the tree.

@@ -47,8 +47,9 @@ bool ks_options_file_read(const char *path, bool required, ks_options_file_setti
     snprintf(where, sizeof where, "%.480s:%d", path, number);
     ok = read_line(line, (size_t)size, where, on_setting, context, err);
   }
-  if (ok && ferror(file))
-    ok = ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_USAGE, "cannot read the configuration file %s: %s", path, strerror(errno));
+  // getline marks the file neither for want of memory nor for what it has not read then.
+  if (ok && !feof(file))
+    ok = errno == ENOMEM ? ks_error_memory(err) : ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_USAGE, "cannot read the configuration file %s: %s", path, strerror(errno));
   free(line);
   fclose(file);
   return ok;

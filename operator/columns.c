@@ -12,6 +12,7 @@ static int width(const char *text) {
 void ks_columns_add(struct ks_columns *columns, const char *cell) {
   if (!cell) cell = "-";
   size_t size = strlen(cell) + 1;
+  if (columns->failed) return;  // what came after a cell that is not there would stand in the wrong column
   if (!ks_buf_reserve(&columns->text, size) || !ks_buf_add(&columns->text, cell, size)) {
     columns->failed = true;
     return;
@@ -43,6 +44,7 @@ void ks_columns_print(const struct ks_columns *columns, FILE *file, const char *
     else fprintf(file, "%s%*s", cell, last ? 0 : pad, "");
     fputs(last ? "\n" : "  ", file);
   }
+  if (columns->failed) fprintf(file, "%s%sout of memory: this is not all\n", columns->cells % columns->count ? "\n" : "", indent);
 }
 
 void ks_columns_free(struct ks_columns *columns) { ks_buf_free(&columns->text); }

@@ -16,7 +16,7 @@ struct ks_columns {
   unsigned right;     // bit by column: numbers, to the right
   struct ks_buf text; // the cells, each ended by a NUL
   int cells;
-  bool failed;        // memory was out: what is printed is not all
+  bool failed;        // memory was out: no more cells are taken, and what is printed says that it is not all
 };
 
 // The next cell, row by row. Control characters become '?', so that no data steers a terminal. NULL: "-".

@@ -67,7 +67,7 @@ static bool read_file(struct ks_receipts *receipts, const char *name, struct ks_
     snprintf(where, sizeof where, "%.200s line %ld", standard ? "stdin" : name, number);
     ok = add(receipts, (struct ks_bytes){line, (size_t)size}, where, err);
   }
-  if (ok && ferror(file)) ok = ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "cannot read %s: %s", name, strerror(errno));
+  if (ok && !feof(file)) ok = errno == ENOMEM ? ks_error_memory(err) : ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "cannot read %s: %s", name, strerror(errno));
   free(line);
   if (!standard) fclose(file);
   return ok;

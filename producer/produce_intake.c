@@ -175,7 +175,7 @@ static bool publish_line(struct ks_produce *produce, struct ks_bytes line, struc
     return true;
   }
   if (!import_line(produce, &judged) || !ks_event_judge_line(judged, scratch, &event)) {
-    ks_problem_set(problem, "memory", true, NULL, "out of memory");
+    ks_problem_set(problem, "memory", true, "Give the program more memory.", "out of memory");
     return false;
   }
   if (event.reason != KS_REASON_NONE) {

@@ -107,7 +107,7 @@ bool ks_people_read(struct ks_people *people, const char *path, struct ks_error 
     ok = add_line(&reading, (struct ks_bytes){line, (size_t)n}, err);
     if (!ok) ks_error_prefix(err, "%s:%ld", path, number);
   }
-  if (ok && ferror(file)) ok = ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_FAILED, "cannot read %s: %s", path, strerror(errno));
+  if (ok && !feof(file)) ok = errno == ENOMEM ? ks_error_memory(err) : ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_FAILED, "cannot read %s: %s", path, strerror(errno));
   ok = ok && check_end(&reading, path, err);
   free(line);
   fclose(file);

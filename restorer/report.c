@@ -20,6 +20,10 @@ void ks_report_free(struct ks_report *report) {
   report->count = report->capacity = 0;
 }
 
+static bool cannot_write(struct ks_error *err, const char *what) {
+  return errno == ENOMEM ? ks_error_memory(err) : ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_FAILED, "cannot write %s: %s", what, strerror(errno));
+}
+
 bool ks_report_stream(struct ks_report *report, const struct ks_stream *stream, const char *problem, struct ks_error *err) {
   if (!report->json) {
     printf("%s/%d %s: %s\n", ks_topic_name(stream->topic), (int)stream->partition, ks_kind_name(stream->kind), problem);
@@ -27,9 +31,9 @@ bool ks_report_stream(struct ks_report *report, const struct ks_stream *stream, 
   }
   struct ks_json *line = ks_json_pack("{s:{s:s, s:i, s:s}, s:s}", "stream", "topic", ks_topic_name(stream->topic), "partition", (int)stream->partition, "kind",
                                       ks_kind_name(stream->kind), "problem", problem);
-  bool ok = line && ks_json_print(line, stdout);
+  bool ok = line ? ks_json_print(line, stdout) || cannot_write(err, "standard output") : ks_error_memory(err);
   ks_json_free(line);
-  return ok || ks_error_memory(err);
+  return ok;
 }
 
 static bool nobodys(struct ks_report *report, const struct ks_stream *stream, enum ks_difference what, const struct ks_row *row, struct ks_bytes about, struct ks_error *err) {
@@ -114,8 +118,8 @@ static bool write_person(struct ks_report *report, const struct ks_report_line *
   if (!report->json && !report->list) return true;
   struct ks_json *person = person_json(lines, count);
   if (!person) return ks_error_memory(err);
-  if (report->json) ok = ks_json_print(person, stdout);
-  if (report->list && !ks_json_print(person, report->list)) ok = ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_FAILED, "cannot write the list: %s", strerror(errno));
+  if (report->json && !ks_json_print(person, stdout)) ok = cannot_write(err, "standard output");
+  if (ok && report->list && !ks_json_print(person, report->list)) ok = cannot_write(err, "the list");
   ks_json_free(person);
   return ok;
 }

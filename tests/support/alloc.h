@@ -1,5 +1,5 @@
 // Memory that runs out on purpose. In tests/unit/test_alloc_*.c the calls of our own code to malloc, calloc, realloc, strdup, strndup, getline and free come here
-// (ld's --wrap), and jansson's by its own hook: the n-th of them fails, or it and all after it, and what was not given back is counted.
+// (ld's --wrap), and so jansson's, which core/json.c gives our malloc: the n-th of them fails, or it and all after it, and what was not given back is counted.
 #ifndef KS_TESTS_ALLOC_H
 #define KS_TESTS_ALLOC_H
 
