@@ -1,4 +1,4 @@
-// Files of people for `restore repair --users-from`: names, or lines of a report. Each one that is taken is a user id, once; what is refused is named by its line.
+// Files of people for `restore repair --users-from`: names, lines of a report, or a census. Each one that is taken is a user id, once; what is refused is named by its line.
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>

@@ -256,7 +256,7 @@ static bool compare_and_report(void *arg, struct ks_error *err) {
   struct ks_report report = {.json = true, .list = list};
   struct ks_bytes is = {expected.data, expected.size}, has = {found.data, found.size};
   int64_t rows = 0;
-  bool ok = ks_compare(&is, 1, &has, 1, on_difference, &report, &rows, err) && ks_report_stream(&report, &(struct ks_stream){.kind = KS_KIND_NOTE}, "its anchor differs", err) &&
+  bool ok = ks_compare(&is, 1, &has, 1, false, on_difference, &report, &rows, err) && ks_report_stream(&report, &(struct ks_stream){.kind = KS_KIND_NOTE}, "its anchor differs", err) &&
             ks_report_flush(&report, err);
   alloc_must(!ok || (report.difference[KS_MISSING] > 5 && report.difference[KS_EXTRA] == 1 && report.people > 3));
   ks_report_free(&report);
