@@ -49,7 +49,7 @@ static bool raise_live_at(struct ks_consumer *c, struct ks_error *err) {
   int64_t *committed = calloc((size_t)c->lineage.partitions, sizeof *committed);
   bool ok = committed || ks_error_memory(err);
   for (int t = 0; ok && t < KS_TOPIC_COUNT; t++) {
-    ok = ks_kafka_committed(c->kafka, c->options->group, t, c->lineage.partitions, committed, err);
+    ok = ks_kafka_committed(c->kafka, c->group_name, t, c->lineage.partitions, committed, err);
     for (int32_t p = 0; ok && p < c->lineage.partitions; p++) {
       const struct ks_lane *lane = c->lanes[t][p];
       if (!lane || lane->start < 0 || committed[p] <= lane->start) continue;
@@ -76,38 +76,60 @@ static bool same_lineage(struct ks_consumer *c, struct ks_error *err) {
   struct ks_lineage now;
   bool found;
   if (!ks_store_lineage(c->store, &now, &found, err)) return false;
-  if (found && strcmp(now.lineage, c->lineage.lineage) == 0 && now.epoch == c->lineage.epoch && now.partitions == c->lineage.partitions) return true;
+  bool same = found && strcmp(now.lineage, c->lineage.lineage) == 0 && now.epoch == c->lineage.epoch && now.partitions == c->lineage.partitions;
+  if (same && now.shard.first == c->lineage.shard.first && now.shard.last == c->lineage.shard.last) return true;
+  if (same) {
+    char range[KS_SHARD_TEXT], before[KS_SHARD_TEXT];
+    ks_error_set(err, KS_ERROR_LOST, KS_EXIT_REFUSED, "the database holds partitions %s now, it held %s: it was exchanged for another one", ks_shard_text(now.shard, range),
+                 ks_shard_text(c->lineage.shard, before));
+    return ks_error_hint(err, "Start keepsake consume anew if that is meant: each shard has a consumer group of its own. Nothing was applied.");
+  }
   ks_error_set(err, KS_ERROR_LOST, KS_EXIT_REFUSED, "the database belongs to another log now: its lineage is %s, it was %s", found ? now.lineage : "not set", c->lineage.lineage);
   return ks_error_hint(err, "Check -b/--brokers and -d/--database: they must belong together. Nothing was applied; `keepsake doctor` shows both.");
 }
 
+// Claims one partition of both topics.
+static bool take_partition(struct ks_consumer *c, int32_t partition, int worker, struct ks_place *places, int *started, struct ks_error *err) {
+  c->worker_of[partition] = worker;
+  for (int t = 0; t < KS_TOPIC_COUNT; t++) {
+    struct ks_lane *lane = ks_lane_open(c->store, c->kafka, t, partition, &c->lineage, c->owner, c->options->takeover_after_ms, err);
+    if (!lane) return false;
+    c->lanes[t][partition] = lane;
+    ks_worker_set_lane(ks_consumer_worker(c, partition), t, partition, lane);
+    if (lane->start >= 0) places[(*started)++] = (struct ks_place){t, partition, lane->start};
+  }
+  return true;
+}
+
+// Whoever is given a partition of keepsake.changes has it of both topics: so a user's streams are on one member, however the group divides keepsake.blobs. Of a shard only the
+// range's partitions are taken; each of them has one owner, since each has one in the group.
+static bool take_list(struct ks_consumer *c, const struct ks_place *list, int count, struct ks_place *places, int *taken, int *started, struct ks_error *err) {
+  for (int i = 0; i < count; i++) {
+    if (list[i].partition < c->lineage.partitions) continue;
+    ks_error_set(err, KS_ERROR_LOST, KS_EXIT_REFUSED, "the topic %s has grown to more than the %d partitions of the database", ks_topic_name(list[i].topic), c->lineage.partitions);
+    return ks_error_hint(err, "The number is fixed for a log's life: users' keys now go elsewhere. Nothing was applied; see docs/operations.md.");
+  }
+  for (int i = 0; i < count; i++) {
+    if (list[i].topic != KS_TOPIC_CHANGES || !ks_shard_holds(c->lineage.shard, list[i].partition)) continue;
+    if (!take_partition(c, list[i].partition, *taken / KS_TOPIC_COUNT % c->options->connections, places, started, err)) return false;
+    *taken += KS_TOPIC_COUNT;
+  }
+  return true;
+}
+
 static bool take_once(struct ks_consumer *c, struct ks_error *err) {
-  int count;
+  int count, taken = 0, started = 0;
   const struct ks_place *list = ks_group_list(c->group, &count);
-  struct ks_place *places = calloc((size_t)count + 1, sizeof *places);
-  int started = 0;
+  struct ks_place *places = calloc((size_t)count * KS_TOPIC_COUNT + 1, sizeof *places);
   bool ok = places || ks_error_memory(err);
   ks_assignment_drop(c, false);
   if (ok && !ks_store_alive(c->store)) ok = ks_store_reopen(c->store, err);
-  ok = ok && same_lineage(c, err);
-  for (int i = 0; ok && i < count; i++) {
-    if (list[i].partition >= c->lineage.partitions) {
-      ks_error_set(err, KS_ERROR_LOST, KS_EXIT_REFUSED, "the topic %s has grown to more than the %d partitions of the database", ks_topic_name(list[i].topic), c->lineage.partitions);
-      ok = ks_error_hint(err, "The number is fixed for a log's life: users' keys now go elsewhere. Nothing was applied; see docs/operations.md.");
-      break;
-    }
-    struct ks_lane *lane = ks_lane_open(c->store, c->kafka, list[i].topic, list[i].partition, &c->lineage, c->owner, c->options->takeover_after_ms, err);
-    if (!(ok = lane)) break;
-    c->lanes[list[i].topic][list[i].partition] = lane;
-    ks_worker_set_lane(ks_consumer_worker(c, list[i].partition), list[i].topic, list[i].partition, lane);
-    if (lane->start >= 0) places[started++] = (struct ks_place){list[i].topic, list[i].partition, lane->start};
-  }
-  ok = ok && raise_live_at(c, err) && ks_group_start(c->group, places, started, err);
+  ok = ok && same_lineage(c, err) && take_list(c, list, count, places, &taken, &started, err) && raise_live_at(c, err) && ks_group_start(c->group, places, started, err);
   free(places);
   if (ok) {
     c->assigned = true;
     c->fenced = c->torn = false;
-    ks_log(KS_LOG_INFO, "partitions assigned", "count", KS_LOG_INT(count), "fetching", KS_LOG_INT(started), NULL);
+    ks_log(KS_LOG_INFO, "partitions assigned", "count", KS_LOG_INT(taken), "fetching", KS_LOG_INT(started), NULL);
   }
   return ok;
 }

@@ -26,7 +26,7 @@ static int64_t behind(const struct ks_consumer *c, const struct ks_streams *stre
 bool ks_catchup_begin(struct ks_consumer *c, struct ks_error *err) {
   for (int t = 0; t < KS_TOPIC_COUNT && c->options->until_caught_up; t++) {
     if (!(c->targets[t] = calloc((size_t)c->lineage.partitions, sizeof *c->targets[t]))) return ks_error_memory(err);
-    for (int32_t p = 0; p < c->lineage.partitions; p++) {
+    for (int32_t p = c->lineage.shard.first; p <= c->lineage.shard.last; p++) {
       int64_t low;
       if (!ks_lane_check(c->store, c->kafka, t, p, &c->lineage, err) || !ks_kafka_watermarks(c->kafka, t, p, &low, &c->targets[t][p], err)) return false;
     }

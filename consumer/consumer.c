@@ -287,16 +287,17 @@ static bool start(struct ks_consumer *c, struct ks_error *err) {
     return ks_error_hint(err, "%s Nothing was applied.", c->partitions[t] ? "The number is fixed for a log's life; a topic that grew must be replaced, see docs/operations.md."
                                                                            : "The topic is gone: see docs/operations.md before anybody makes it anew.");
   }
-  if (!ks_consumer_audit(c, true, err)) return false;
+  if (!ks_shard_group(c->lineage.shard, c->lineage.partitions, options->group, c->group_name, err) || !ks_consumer_audit(c, true, err)) return false;
   for (int t = 0; t < KS_TOPIC_COUNT; t++)
     if (!(c->lanes[t] = calloc((size_t)c->lineage.partitions, sizeof *c->lanes[t]))) return ks_error_memory(err);
-  if (!(c->workers = calloc((size_t)options->connections, sizeof *c->workers))) return ks_error_memory(err);
+  c->worker_of = calloc((size_t)c->lineage.partitions, sizeof *c->worker_of);
+  if (!c->worker_of || !(c->workers = calloc((size_t)options->connections, sizeof *c->workers))) return ks_error_memory(err);
   struct ks_worker_options worker = {.conninfo = options->conninfo, .partitions = c->lineage.partitions, .dead_letter_limit = options->dead_letter_limit,
                                      .batch_events = options->batch_events, .batch_bytes = options->memory_bytes / 4 / options->connections,
                                      .batch_ms = options->batch_ms, .backoff_max_ms = options->backoff_max_ms, .statement_timeout_ms = options->statement_timeout_ms};
   for (int w = 0; w < options->connections; w++)
     if (!(c->workers[w] = ks_worker_start(&worker, err))) return false;
-  struct ks_group_options group = {options->group, options->instance_id, options->session_timeout_ms, options->poll_interval_ms};
+  struct ks_group_options group = {c->group_name, options->instance_id, options->session_timeout_ms, options->poll_interval_ms};
   return ks_catchup_begin(c, err) && (c->group = ks_group_open(&options->kafka, &group, err));
 }
 
@@ -331,6 +332,7 @@ enum ks_exit ks_consumer_run(const struct ks_consumer_options *options, struct k
   if (c.group && !ks_group_close(c.group, ok ? CLOSE_MS : CLOSE_FAILED_MS)) ks_log(KS_LOG_WARNING, "librdkafka did not close in time; leaving it behind", NULL);
   for (int w = 0; c.workers && w < options->connections; w++) ks_worker_stop(c.workers[w]);
   free(c.workers);
+  free(c.worker_of);
   for (int t = 0; t < KS_TOPIC_COUNT; t++) free(c.lanes[t]);
   ks_catchup_end(&c);
   ks_scratch_free(&c.scratch);

@@ -18,8 +18,10 @@ struct ks_consumer {
   struct ks_group *group;
   struct ks_worker **workers;
   struct ks_lineage lineage;
+  char group_name[KS_SHARD_GROUP];
   int32_t partitions[KS_TOPIC_COUNT];
   struct ks_lane **lanes[KS_TOPIC_COUNT];  // by partition; NULL: not ours
+  int *worker_of;                          // by partition
   struct ks_scratch scratch;
   bool assigned;    // the group has given us partitions
   bool left;        // we left the group for a while
@@ -33,6 +35,6 @@ struct ks_consumer {
   int64_t *targets[KS_TOPIC_COUNT];  // until caught up: the watermarks at the start, by partition
 };
 
-static inline struct ks_worker *ks_consumer_worker(const struct ks_consumer *c, int32_t partition) { return c->workers[partition % c->options->connections]; }
+static inline struct ks_worker *ks_consumer_worker(const struct ks_consumer *c, int32_t partition) { return c->workers[c->worker_of[partition]]; }
 
 #endif

@@ -17,7 +17,7 @@ enum ks_group_event {
   KS_GROUP_NOTHING,   // nothing within the time given
   KS_GROUP_RECORD,    // *record is one of an assigned partition; it lives until the next call
   KS_GROUP_END,       // *record's topic, partition and offset: the partition has been read to this end, whatever offsets were missing below it
-  KS_GROUP_ASSIGNED,  // ks_group_list names what is ours now: answer with ks_group_start
+  KS_GROUP_ASSIGNED,  // ks_group_list names what the group gives us now: answer with ks_group_start
   KS_GROUP_REVOKED,   // all that was ours is to be given back: answer with ks_group_release
   KS_GROUP_LOST,      // as REVOKED, but it is somebody else's already
   KS_GROUP_DOUBT,     // a partition that we read was seen to be missing: it may be another log that we read next. Check all before reading on
@@ -35,7 +35,8 @@ struct ks_group *ks_group_open(const struct ks_kafka_config *config, const struc
 
 enum ks_group_event ks_group_poll(struct ks_group *group, int timeout_ms, struct ks_record *record, struct ks_error *err);
 
-// What the last ASSIGNED named; owned by the group until the next event of that kind.
+// What the last ASSIGNED named; owned by the group until the next event of that kind. Each topic's partitions are divided among the members for themselves: what follows
+// for the other topic is the caller's to say.
 const struct ks_place *ks_group_list(const struct ks_group *group, int *count);
 
 // Fetches from these places on, and from no other (after ASSIGNED, or at any time while assigned: what was fetched before is dropped).

@@ -22,7 +22,7 @@ static const struct property SAFETY[] = {
     {"check.crcs", "true"},
     {"enable.partition.eof", "true"},
     {"allow.auto.create.topics", "false"},   // a typo would make a topic of one replica that forgets after a week
-    {"partition.assignment.strategy", "range"},  // eager: what 2.0.2 does safely
+    {"partition.assignment.strategy", "roundrobin,range"},  // eager: what 2.0.2 does safely. Neighbours to different members, so that a shard's few spread; range while former releases are members
     {NULL, NULL},
 };
 

@@ -42,6 +42,8 @@ static const struct ks_option_row rows[KS_OPT_COUNT] = {
     ROW(REPLICATION, .name = "replication", .type = KS_TYPE_INTEGER, .metavar = "N", .default_text = "0",
         .default_note = "3, or as many as there are brokers", .min = 0, .max = 32,
         .help = "On how many brokers each record lies. 0: three where there are three brokers, else all."),
+    ROW(SHARD, .name = "shard", .type = KS_TYPE_STRING, .request = true, .metavar = "A-B",
+        .help = "The partitions that this database holds, first to last; it is fixed for the database's life. Without: all."),
     ROW(BROKER_DISK, .name = "broker-disk", .type = KS_TYPE_SIZE, .metavar = "SIZE", .min = MIB, .max = INT64_MAX,
         .help = "How large each broker's disk is, for a forecast: Kafka does not tell."),
     ROW(DATABASE_DISK, .name = "database-disk", .type = KS_TYPE_SIZE, .metavar = "SIZE", .min = MIB, .max = INT64_MAX,
@@ -65,7 +67,7 @@ static const struct ks_option_row rows[KS_OPT_COUNT] = {
     ROW(RESUME, .name = "resume", .type = KS_TYPE_LIST, .request = true, .metavar = "TOPIC/PARTITION",
         .help = "Go on with a partition that the dead-letter limit stopped; may be given more than once."),
     ROW(GROUP, .name = "group", .type = KS_TYPE_STRING, .metavar = "NAME", .default_text = "keepsake",
-        .help = "Kafka's consumer group: all consumers of one database share it."),
+        .help = "Kafka's consumer group: all consumers of one database share it. That of a shard is called NAME.A-B after its range."),
     ROW(INSTANCE_ID, .name = "instance-id", .type = KS_TYPE_STRING, .metavar = "NAME",
         .help = "A name of its own for each member (static membership): a quick restart then moves no partitions."),
     ROW(CONNECTIONS, .name = "connections", .type = KS_TYPE_INTEGER, .metavar = "N", .default_text = "2", .min = 1, .max = 64,
@@ -116,6 +118,9 @@ static const struct ks_option_row rows[KS_OPT_COUNT] = {
         .default_note = "TMPDIR, or /var/tmp", .help = "Where what exceeds --memory goes."),
     ROW(PAUSE_AFTER, .name = "pause-after", .type = KS_TYPE_CHOICE, .request = true, .metavar = "KIND", .choices = KINDS,
         .help = "For tests and rehearsals only: load nothing further once this kind is live, until SIGUSR1 or SIGTERM."),
+
+    ROW(SHARD_MAP, .name = "shard-map", .type = KS_TYPE_STRING, .metavar = "FILE",
+        .help = "Which database holds which partitions: lines of \"A-B CONNINFO\", each partition of the log in one of them; # begins a comment."),
 
     ROW(REASON, .name = "reason", .type = KS_TYPE_STRING, .request = true, .metavar = "CODE", .help = "Only dead letters of this reason."),
     ROW(LIMIT, .name = "limit", .type = KS_TYPE_INTEGER, .metavar = "N", .default_text = "100", .min = 1, .max = INT64_C(1000000000),

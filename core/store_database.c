@@ -13,14 +13,37 @@ static const char *value_of(const PQconninfoOption *options, const char *keyword
   return NULL;
 }
 
-bool ks_store_database_name(const char *conninfo, char name[KS_DATABASE_NAME_SIZE], struct ks_error *err) {
+static PQconninfoOption *parse(const char *conninfo, struct ks_error *err) {
   char *said = NULL;
   PQconninfoOption *given = PQconninfoParse(conninfo ? conninfo : "", &said);
   if (!given) {
     ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "libpq cannot read the connection string%s%.*s", said ? ": " : "", said ? (int)strcspn(said, "\n") : 0, said ? said : "");
-    PQfreemem(said);
-    return ks_error_hint(err, "For example -d \"host=db.example.org dbname=keepsake\" or -d postgresql://db.example.org/keepsake.");
+    ks_error_hint(err, "For example -d \"host=db.example.org dbname=keepsake\" or -d postgresql://db.example.org/keepsake.");
   }
+  PQfreemem(said);
+  return given;
+}
+
+static bool needs_quotes(const char *value) { return !*value || strpbrk(value, " \t\r\n'\\"); }
+
+bool ks_store_database_text(const char *conninfo, struct ks_buf *text, struct ks_error *err) {
+  PQconninfoOption *given = parse(conninfo, err);
+  bool ok = given != NULL;
+  for (const PQconninfoOption *o = given; ok && o->keyword; o++) {
+    if (!o->val || o->dispchar[0] == '*') continue;  // libpq marks secrets so
+    bool quotes = needs_quotes(o->val);
+    ok = ks_buf_printf(text, "%s%s=%s", text->size ? " " : "", o->keyword, quotes ? "'" : "");
+    for (const char *c = o->val; ok && *c; c++) ok = ks_buf_printf(text, "%s%c", *c == '\'' || *c == '\\' ? "\\" : "", *c);
+    ok = ok && ks_buf_add_string(text, quotes ? "'" : "");
+    if (!ok) ks_error_memory(err);
+  }
+  PQconninfoFree(given);
+  return ok;
+}
+
+bool ks_store_database_name(const char *conninfo, char name[KS_DATABASE_NAME_SIZE], struct ks_error *err) {
+  PQconninfoOption *given = parse(conninfo, err);
+  if (!given) return false;
   PQconninfoOption *defaults = PQconndefaults();
   const char *found = value_of(given, "dbname");
   if (!found) found = value_of(defaults, "dbname");

@@ -17,12 +17,18 @@ void ks_streams_free(struct ks_streams *streams) {
 
 bool ks_store_lineage(struct ks_store *store, struct ks_lineage *lineage, bool *found, struct ks_error *err) {
   struct ks_rows rows;
-  if (!ks_store_query(store, "SELECT lineage, epoch, partitions FROM keepsake.lineage", 0, NULL, &rows, err)) return false;
+  // Through jsonb: a database that a former release made, and that `init` has not brought up to date yet, has no range and holds all partitions.
+  if (!ks_store_query(store,
+                      "SELECT lineage, epoch, partitions, coalesce((j->>'first_partition')::int, 0), coalesce((j->>'last_partition')::int, partitions - 1)"
+                      " FROM keepsake.lineage l, to_jsonb(l) j",
+                      0, NULL, &rows, err))
+    return false;
   *found = rows.count == 1;
   if (*found) {
     snprintf(lineage->lineage, sizeof lineage->lineage, "%s", ks_rows_text(&rows, 0, 0));
     lineage->epoch = (int32_t)ks_rows_int(&rows, 0, 1);
     lineage->partitions = (int32_t)ks_rows_int(&rows, 0, 2);
+    lineage->shard = (struct ks_shard){(int32_t)ks_rows_int(&rows, 0, 3), (int32_t)ks_rows_int(&rows, 0, 4)};
   }
   ks_rows_free(&rows);
   return true;

@@ -6,11 +6,13 @@
 #include "event.h"
 #include "fold.h"
 #include "record.h"
+#include "shard.h"
 #include "store.h"
 
 struct ks_lineage {
   char lineage[KS_UUID_SIZE + 1];
   int32_t epoch, partitions;
+  struct ks_shard shard;  // the partitions that this database holds; all: it is no shard
 };
 
 enum ks_state { KS_STATE_RESTORING, KS_STATE_LOADING, KS_STATE_LIVE, KS_STATE_STOPPED };

@@ -72,6 +72,18 @@ static void say_stopped(struct ks_doctor *doctor, const struct ks_stream *s) {
   ks_doctor_add(doctor, place, "state", "stopped", "database", KS_FOUND_WARNING, s->reason[0] ? s->reason : "it stands still", next);
 }
 
+// Each partition that the database holds has its streams: seven of the changes, two of the blobs.
+static void look_for_missing(struct ks_doctor *doctor) {
+  enum { STREAMS = KS_KIND_COUNT - 1 + 2 };
+  char value[64];
+  int wanted = ks_shard_size(doctor->lineage.shard) * STREAMS, there = 0;
+  for (int i = 0; i < doctor->streams.count; i++) there += ks_shard_holds(doctor->lineage.shard, doctor->streams.list[i].partition);
+  if (there == wanted) return;
+  snprintf(value, sizeof value, "%d of %d", there, wanted);
+  ks_doctor_add(doctor, "streams", "positions", value, "database", KS_FOUND_UNSAFE, "positions were taken away by hand or damage: nobody advances what they stood for",
+                "keepsake init, which makes them restoring, then keepsake restore rebuild");
+}
+
 void ks_doctor_look_at_positions(struct ks_doctor *doctor) {
   struct sums sums = {0};
   char value[128], number[32];
@@ -88,6 +100,12 @@ void ks_doctor_look_at_positions(struct ks_doctor *doctor) {
     }
     look_at_partition(doctor, first, to - from, &sums);
   }
+  if (!ks_shard_is_all(doctor->lineage.shard, doctor->lineage.partitions)) {
+    char range[KS_SHARD_TEXT];
+    snprintf(value, sizeof value, "%s of %d", ks_shard_text(doctor->lineage.shard, range), (int)doctor->lineage.partitions);
+    ks_doctor_add(doctor, "streams", "shard", value, "database", KS_FOUND_OK, NULL, NULL);
+  }
+  look_for_missing(doctor);
   snprintf(value, sizeof value, "%d live, %d stopped, %d restoring, %d loading", sums.by_state[KS_STATE_LIVE], sums.by_state[KS_STATE_STOPPED], sums.by_state[KS_STATE_RESTORING],
            sums.by_state[KS_STATE_LOADING]);
   bool waiting = sums.by_state[KS_STATE_RESTORING] > 0;

@@ -13,6 +13,8 @@ struct ks_init {
   struct ks_store *store;       // NULL in a dry run beside a missing database
   int32_t wanted_partitions;    // 0: not said
   int wanted_replication;       // 0: not said
+  bool is_shard_wanted;
+  struct ks_shard wanted_shard;
   struct ks_lineage known;      // what the database belongs to
   bool is_known;
   int32_t partitions;           // of the log

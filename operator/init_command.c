@@ -25,6 +25,13 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
       .wanted_replication = (int)ks_options_int(options, KS_OPT_REPLICATION),
       .partitions = (int32_t)ks_options_int(options, KS_OPT_PARTITIONS),
   };
+  const char *shard = ks_options_string(options, KS_OPT_SHARD);
+  init.is_shard_wanted = shard != NULL;
+  if (shard && !ks_shard_parse(ks_bytes_string(shard), &init.wanted_shard)) {
+    ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "--shard: \"%s\" is no range of partitions", shard);
+    ks_error_hint(err, "For example --shard 0-3: the partitions 0, 1, 2 and 3.");
+    return err->exit;
+  }
   bool ok = ks_kafka_config_read(options, &init.config, err);
   if (ok) {
     init.kafka = ks_kafka_open(&init.config, 10000, err);
@@ -47,11 +54,14 @@ const struct ks_command ks_init_command = {
             "once, also after one was killed half-way.\n\n"
             "Beside a new log all streams are live at once. Beside a log that holds changes they are restoring: nobody is told that he has no contacts, and `keepsake "
             "restore rebuild` fills the database.\n\n"
-            "Refuses (exit 6) topics with unsafe settings or another partition count, naming the command that mends them, and a database of another log. A log that has lost "
+            "With --shard A-B the database holds only these partitions of both topics: several databases, each with its own range, share one log. A range is fixed for a database's life.\n\n"
+            "Refuses (exit 6) topics with unsafe settings or another partition count, naming the command that mends them, a database of another log or with another range, and a "
+            "range that the topics do not have. A log that has lost "
             "its beginning, or is not there although the database was made from one: exit 7.",
     .examples = "keepsake init -b kafka1:9092 -d \"host=db dbname=keepsake\"   # topics with 8 partitions\n"
                 "keepsake init --partitions 32 --replication 3\n"
+                "keepsake init --shard 0-3 -d \"host=db1 dbname=keepsake\"     # the first of two databases of that log\n"
                 "keepsake init --dry-run                                      # what is missing",
-    .options = (const enum ks_option[]){KS_OPT_PARTITIONS, KS_OPT_REPLICATION, KS_OPT_COUNT},
+    .options = (const enum ks_option[]){KS_OPT_PARTITIONS, KS_OPT_REPLICATION, KS_OPT_SHARD, KS_OPT_COUNT},
     .run = run,
 };

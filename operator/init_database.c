@@ -51,6 +51,21 @@ static bool has_table(struct ks_init *init, const char *table, bool *has, struct
   return true;
 }
 
+static bool other_range(struct ks_error *err) {
+  err->exit = KS_EXIT_REFUSED;
+  return ks_error_hint(err, "A database keeps its range for its life. For another range make another database (init --shard on an empty one), fill it by keepsake restore rebuild, then change the shard map.");
+}
+
+// Before anything is done.
+static bool check_range(const struct ks_init *init, struct ks_error *err) {
+  const struct ks_shard *have = &init->known.shard, *wanted = &init->wanted_shard;
+  char range[KS_SHARD_TEXT], other[KS_SHARD_TEXT];
+  if (!init->is_shard_wanted || (have->first == wanted->first && have->last == wanted->last)) return true;
+  ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_REFUSED, "this database holds partitions %s of %d, not %s", ks_shard_text(*have, range), (int)init->known.partitions,
+               ks_shard_text(*wanted, other));
+  return other_range(err);
+}
+
 bool ks_init_database(struct ks_init *init, struct ks_error *err) {
   char name[KS_DATABASE_NAME_SIZE];
   bool has_lineage;
@@ -60,7 +75,8 @@ bool ks_init_database(struct ks_init *init, struct ks_error *err) {
     return true;
   }
   if (!has_table(init, "lineage", &has_lineage, err)) return false;
-  return !has_lineage || ks_store_lineage(init->store, &init->known, &init->is_known, err);
+  if (has_lineage && !ks_store_lineage(init->store, &init->known, &init->is_known, err)) return false;
+  return !init->is_known || check_range(init, err);
 }
 
 static int number_of(const struct ks_sql_file *file) { return atoi(file->name); }
@@ -154,17 +170,21 @@ static bool say_streams(struct ks_init *init, bool made, struct ks_error *err) {
 }
 
 static bool set_up(struct ks_init *init, bool *made, struct ks_error *err) {
-  char epoch[16], partitions[16];
+  char epoch[16], partitions[16], first[16], last[16];
   snprintf(epoch, sizeof epoch, "%d", (int)init->epoch);
   snprintf(partitions, sizeof partitions, "%d", (int)init->partitions);
-  const char *const values[] = {init->lineage, epoch, partitions, ks_kafka_cluster_id(init->kafka), init->fresh ? "true" : "false"};
+  snprintf(first, sizeof first, "%d", (int)init->wanted_shard.first);
+  snprintf(last, sizeof last, "%d", (int)init->wanted_shard.last);
+  const char *const values[] = {init->lineage, epoch, partitions, ks_kafka_cluster_id(init->kafka), init->fresh ? "true" : "false", init->is_shard_wanted ? first : NULL,
+                                init->is_shard_wanted ? last : NULL};
   struct ks_rows rows;
   if (!ks_store_begin(init->store, err) || !ks_store_exec(init->store, LOCK, err) || !ks_store_exec(init->store, "SET LOCAL ROLE keepsake_operator", err)) return false;
-  if (!ks_store_query(init->store, "SELECT keepsake.set_up($1, $2, $3, $4, $5)", 5, values, &rows, err)) {
+  if (!ks_store_query(init->store, "SELECT keepsake.set_up($1, $2, $3, $4, $5, $6, $7)", 7, values, &rows, err)) {
     if (strcmp(err->sqlstate, "55000") == 0) {
       err->exit = KS_EXIT_REFUSED;
       ks_error_hint(err, "Point -b at the Kafka cluster that this database was made from, or -d at another database.");
     }
+    if (strcmp(err->sqlstate, "KS001") == 0) other_range(err);
     return false;
   }
   *made = ks_rows_bool(&rows, 0, 0);
@@ -187,6 +207,12 @@ bool ks_init_schema(struct ks_init *init, struct ks_error *err) {
   if (!set_up(init, &made, err)) {
     ks_store_rollback(init->store);
     return false;
+  }
+  if (!ks_store_lineage(init->store, &init->known, &init->is_known, err)) return false;
+  if (!ks_shard_is_all(init->known.shard, init->known.partitions)) {
+    char range[KS_SHARD_TEXT], detail[64];
+    snprintf(detail, sizeof detail, "%d of %d partitions", (int)ks_shard_size(init->known.shard), (int)init->known.partitions);
+    ks_init_say(init, "shard", ks_shard_text(init->known.shard, range), made ? "made" : "as it was", detail);
   }
   return say_streams(init, made, err);
 }

@@ -79,6 +79,13 @@ static bool check_count(const struct ks_init *init, enum ks_topic topic, int32_t
                        init->config.brokers, ks_topic_name(topic), (int)have);
 }
 
+static bool check_range(const struct ks_init *init, struct ks_error *err) {
+  char range[KS_SHARD_TEXT];
+  if (!init->is_shard_wanted || init->wanted_shard.last < init->partitions) return true;
+  ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_REFUSED, "--shard %s: the topics have the partitions 0 to %d", ks_shard_text(init->wanted_shard, range), (int)init->partitions - 1);
+  return ks_error_hint(err, "The shards of a log share its partitions among them: each partition in one range, none beyond the last.");
+}
+
 bool ks_init_topics(struct ks_init *init, struct ks_error *err) {
   int32_t have[KS_TOPIC_COUNT];
   bool existed[KS_TOPIC_COUNT];
@@ -89,6 +96,7 @@ bool ks_init_topics(struct ks_init *init, struct ks_error *err) {
     if (existed[t] && init->wanted_partitions == 0) init->partitions = have[t];
   }
   if (init->is_known && init->wanted_partitions == 0) init->partitions = init->known.partitions;
+  if (!check_range(init, err)) return false;
   for (int t = 0; t < KS_TOPIC_COUNT; t++) {
     if (!existed[t] && !make_topic(init, (enum ks_topic)t, &have[t], err)) return false;
   }

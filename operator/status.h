@@ -17,7 +17,8 @@ struct ks_status {
   struct ks_lineage lineage;                  // the database's
   char log_lineage[KS_UUID_SIZE + 1];         // the log's; "": not known
   struct ks_streams streams;
-  int32_t partitions;
+  int32_t partitions;                         // of the log
+  struct ks_shard shard;                      // of these, the database's; all, where no database says
   struct ks_status_place *places[KS_TOPIC_COUNT];
   int64_t lag;             // -1: not known
   double applied_per_s, published_per_s;  // -1: not known

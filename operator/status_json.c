@@ -20,7 +20,7 @@ static struct ks_json *states_json(const struct ks_status *status) {
 static struct ks_json *places_json(const struct ks_status *status) {
   struct ks_json *list = ks_json_pack("[]");
   for (int t = 0; t < KS_TOPIC_COUNT; t++) {
-    for (int32_t p = 0; p < status->partitions; p++) {
+    for (int32_t p = status->shard.first; p <= status->shard.last; p++) {
       const struct ks_status_place *place = &status->places[t][p];
       bool known = place->end >= 0 && status->has_database;
       int64_t from = place->position < 0 ? 0 : place->position;
@@ -69,9 +69,11 @@ bool ks_status_print_json(const struct ks_status *status) {
                                          text_at(&status->sources, row, 2), "partition", ks_rows_int(&status->sources, row, 3), "count", ks_rows_int(&status->sources, row, 4)));
   }
   int64_t left = ks_status_seconds_left(status);
-  struct ks_json *all = ks_json_pack("{s:o, s:o, s:s?, s:s?, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kafka", error_json(status->has_log, &status->log_error), "postgresql",
+  char range[KS_SHARD_TEXT];
+  bool is_shard = !ks_shard_is_all(status->shard, status->partitions);
+  struct ks_json *all = ks_json_pack("{s:o, s:o, s:s?, s:s?, s:i, s:i, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kafka", error_json(status->has_log, &status->log_error), "postgresql",
                                      error_json(status->has_database, &status->database_error), "lineage", status->lineage.partitions ? status->lineage.lineage : NULL, "log_lineage", status->log_lineage[0] ? status->log_lineage : NULL, "epoch",
-                                     (int)status->lineage.epoch, "partitions", (int)status->partitions, "states", states_json(status), "lag", number_or_null(status->lag >= 0, status->lag),
+                                     (int)status->lineage.epoch, "partitions", (int)status->partitions, "shard", is_shard ? ks_shard_text(status->shard, range) : NULL, "states", states_json(status), "lag", number_or_null(status->lag >= 0, status->lag),
                                      "applied_per_second", number_or_null(status->applied_per_s >= 0, (int64_t)status->applied_per_s), "published_per_second",
                                      number_or_null(status->published_per_s >= 0, (int64_t)status->published_per_s), "seconds_left", number_or_null(left >= 0, left), "positions",
                                      places_json(status), "streams", streams_json(status), "restore", restore_json(status), "dead_letters", reasons, "sources", sources);

@@ -33,7 +33,7 @@ static void print_places(const struct ks_status *status) {
   const char *const titles[] = {"topic", "partition", "position", "log's end", "lag", "streams"};
   for (int i = 0; i < 6; i++) ks_columns_add(&columns, titles[i]);
   for (int t = 0; t < KS_TOPIC_COUNT; t++) {
-    for (int32_t p = 0; p < status->partitions; p++) {
+    for (int32_t p = status->shard.first; p <= status->shard.last; p++) {
       const struct ks_status_place *place = &status->places[t][p];
       ks_columns_add(&columns, ks_topic_name((enum ks_topic)t));
       snprintf(text, sizeof text, "%d", (int)p);
@@ -159,7 +159,10 @@ void ks_status_print(const struct ks_status *status) {
     print_error("postgresql", &status->database_error);
   } else {
     if (status->log_lineage[0] && !status->has_log) printf("the log's lineage: %s\n", status->log_lineage);
-    printf("log %s, epoch %d, %d partitions; streams: %s\n", status->lineage.lineage, (int)status->lineage.epoch, (int)status->lineage.partitions, states_of(text, status, -1, -1, -1));
+    char range[KS_SHARD_TEXT], shard[64] = "";
+    if (!ks_shard_is_all(status->shard, status->partitions)) snprintf(shard, sizeof shard, ", of which this database holds %s", ks_shard_text(status->shard, range));
+    printf("log %s, epoch %d, %d partitions%s; streams: %s\n", status->lineage.lineage, (int)status->lineage.epoch, (int)status->lineage.partitions, shard,
+           states_of(text, status, -1, -1, -1));
   }
   print_rates(status);
   if (status->partitions) print_places(status);

@@ -35,7 +35,7 @@ static int64_t applied(const struct ks_streams *streams) {
 static bool read_ends(struct ks_status *status, struct ks_kafka *kafka, int64_t *sum) {
   *sum = 0;
   for (int t = 0; t < KS_TOPIC_COUNT; t++) {
-    for (int32_t p = 0; p < status->partitions; p++) {
+    for (int32_t p = status->shard.first; p <= status->shard.last; p++) {
       int64_t low;
       if (!ks_kafka_watermarks(kafka, (enum ks_topic)t, p, &low, &status->places[t][p].end, &status->log_error)) return false;
       *sum += status->places[t][p].end;
@@ -108,7 +108,7 @@ static void sum_lag(struct ks_status *status) {
   if (!status->has_log || !status->has_database) return;
   status->lag = 0;
   for (int t = 0; t < KS_TOPIC_COUNT; t++) {
-    for (int32_t p = 0; p < status->partitions; p++) {
+    for (int32_t p = status->shard.first; p <= status->shard.last; p++) {
       const struct ks_status_place *place = &status->places[t][p];
       int64_t from = place->position < 0 ? 0 : place->position;
       if (place->end > from) status->lag += place->end - from;
@@ -131,6 +131,7 @@ bool ks_status_read(struct ks_status *status, const struct ks_options *options, 
     ks_error_hint(&status->log_error, "Run keepsake init.");
     status->has_log = false;
   }
+  status->shard = status->lineage.partitions ? status->lineage.shard : (struct ks_shard){0, status->partitions - 1};
   status->has_log = status->has_log && read_genesis(status, kafka, config.brokers);
   bool ok = make_places(status, err) && sample(status, store, kafka, err);
   if (ok) sum_lag(status);

@@ -41,6 +41,12 @@ static bool check_lineage(struct wait *wait, struct ks_error *err) {
                  ks_topic_name(r->topic), (int)r->partition, (long long)r->revision, (int)wait->lineage.partitions, (int)wait->lineage.epoch);
     return ks_error_hint(err, "Ask the database of the log that the receipt comes from.");
   }
+  for (int i = 0; i < wait->receipts.count; i++) {
+    const struct ks_receipt *r = &wait->receipts.list[i];
+    char what[400];
+    snprintf(what, sizeof what, "the receipt %s", r->id);
+    if (!ks_shard_check_partition(wait->lineage.shard, r->partition, what, err)) return false;
+  }
   return true;
 }
 
@@ -283,7 +289,7 @@ const struct ks_command ks_wait_command = {
     .text = "Takes receipts of `produce`, `erase` or libkeepsake and waits until the database's positions have passed them, so that tests and gateways need no sleeps. "
             "Events that were not simply applied are printed, one a line.\n\n"
             "Ends with 0 when all are applied; 3 when some are dead letters or lost a conflict (each is named with its reason); 5 when time runs out, or a receipt has no "
-            "offset; 6 when a receipt is of another log.",
+            "offset; 6 when a receipt is of another log, or of a partition that another shard's database holds.",
     .examples = "keepsake produce changes.ndjson | keepsake wait --applied @-\n"
                 "keepsake wait --applied @receipts.ndjson --timeout 5min",
     .options = (const enum ks_option[]){KS_OPT_APPLIED, KS_OPT_TIMEOUT, KS_OPT_COUNT},

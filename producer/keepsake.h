@@ -181,6 +181,27 @@ int32_t ks_publisher_partitions(const struct ks_publisher *publisher);
 // {"id":…,"topic":…,"partition":…,"offset":…,"revision":…}. Returns the bytes needed without the closing zero; at most room - 1 are written.
 size_t ks_receipt_json(const struct ks_receipt *receipt, char *text, size_t room);
 
+// --- which database has this user -------------------------------------------------------------------------------------------------
+
+// The partition, of so many, in which a user's records stand: murmur2 of the key, as Java's client computes it. -1 when `user` is not a valid user id or
+// partitions is not above 0. Any thread.
+int32_t ks_user_partition(const char *user, int32_t partitions);
+
+// Where several PostgreSQL databases share a log (`keepsake init --shard A-B`), a shard map says which of them has whom: a file of lines "A-B CONNINFO", with each
+// partition of the log in one of them; # begins a comment. `keepsake route` reads the same file.
+struct ks_shards;
+
+// Reads a shard map. NULL on failure, and *problem (may be NULL) says why: shard-map-invalid (a line that is not as above, a partition in two ranges or in none; file, line or
+// partition are named), shard-map-unreadable, memory (transient). It is constant from then on: any thread may ask it. To take a changed file, open it anew.
+struct ks_shards *ks_shards_open(const char *path, struct ks_problem *problem);
+// NULL is fine.
+void ks_shards_close(struct ks_shards *shards);
+// The number of partitions that the map's ranges cover. Beside an open publisher it must be ks_publisher_partitions: another number is the map of another log.
+int32_t ks_shards_partitions(const struct ks_shards *shards);
+// The database that has the user, as libpq takes it (the rest of its line, a password included if one stands there); it lives as long as `shards`. NULL when `user` is
+// not a valid user id. *partition (may be NULL) is the user's. Asked of somebody whom it does not have, a database answers error KS001: the map is then not that of its log.
+const char *ks_shards_database(const struct ks_shards *shards, const char *user, int32_t *partition);
+
 // "0.1.0".
 const char *ks_library_version(void);
 

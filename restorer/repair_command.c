@@ -289,7 +289,8 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
   }
   struct ks_verify *verify = &repair->verify;
   bool ok = prepare(repair, options, err) && (repair->store = ks_store_open(ks_options_string(options, KS_OPT_DATABASE), "repair", KS_STORE_OPERATOR, err)) &&
-            (repair->kafka = ks_kafka_open(&verify->kafka, OPEN_KAFKA_MS, err)) && ks_survey_database(repair->store, &verify->survey, err) && act(repair, options, err);
+            (repair->kafka = ks_kafka_open(&verify->kafka, OPEN_KAFKA_MS, err)) && ks_survey_database(repair->store, &verify->survey, err) &&
+            ks_survey_check_people(&verify->survey, &verify->people, err) && act(repair, options, err);
   enum ks_exit status = ok ? KS_EXIT_DONE : err->exit;
   if (ok && verify->not_looked_at) {
     ks_error_set(err, KS_ERROR_TRANSIENT, KS_EXIT_PARTLY, "%d streams are being restored: nothing was repaired there", verify->not_looked_at);

@@ -86,6 +86,11 @@ bool ks_show_database(struct ks_show *show, struct ks_error *err) {
   struct ks_survey survey = {0};
   struct ks_store *store = ks_store_open(ks_options_string(show->options, KS_OPT_DATABASE), "show", KS_STORE_OPERATOR, err);
   bool ok = store && ks_store_exec(store, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err) && ks_survey_database(store, &survey, err);
+  ok = ok && ks_survey_check_people(&survey, &show->people, err);
+  if (ok && show->all && !ks_shard_is_all(survey.shard, survey.partitions)) {
+    char range[KS_SHARD_TEXT];
+    ks_log(KS_LOG_WARNING, "these are not all people: the database is a shard", "partitions", ks_shard_text(survey.shard, range), NULL);
+  }
   ok = ok && (show->all ? show_all(show, store, &survey, err) : show_people(show, store, &survey, err));
   if (store) ks_store_rollback(store);
   ks_survey_free(&survey);

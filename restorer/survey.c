@@ -17,6 +17,7 @@ bool ks_survey_database(struct ks_store *store, struct ks_survey *survey, struct
     return ks_error_hint(err, "Run `keepsake init` first.");
   }
   survey->partitions = survey->lineage.partitions;
+  survey->shard = survey->lineage.shard;
   return ks_store_streams(store, -1, -1, false, &survey->streams, err);
 }
 
@@ -50,30 +51,39 @@ bool ks_survey_log(struct ks_kafka *kafka, struct ks_survey *survey, struct ks_e
       return ks_error_hint(err, "The number is fixed for a log's life: this is another log, or somebody added partitions. Nothing was written; see `keepsake doctor` and docs/operations.md.");
     }
     survey->partitions = partitions;
+    if (!known) survey->shard = (struct ks_shard){0, partitions - 1};
   }
   struct ks_genesis genesis;
-  if (!ks_kafka_genesis(kafka, KS_TOPIC_CHANGES, 0, &genesis, &found, err)) return false;
+  if (!ks_kafka_genesis(kafka, KS_TOPIC_CHANGES, survey->shard.first, &genesis, &found, err)) return false;
   if (known && found && (strcmp(genesis.lineage, survey->lineage.lineage) != 0 || genesis.epoch != survey->lineage.epoch)) return other_log(err, survey, &genesis);
   for (int t = 0; t < KS_TOPIC_COUNT; t++) {
     if (!(survey->high[t] = calloc((size_t)survey->partitions, sizeof(int64_t)))) return ks_error_memory(err);
-    for (int32_t p = 0; p < survey->partitions; p++)
+    for (int32_t p = survey->shard.first; p <= survey->shard.last; p++)
       if (!check_begin(kafka, survey, t, p, err)) return false;
   }
   return true;
 }
 
+bool ks_survey_check_people(const struct ks_survey *survey, const struct ks_people *people, struct ks_error *err) {
+  for (int i = 0; i < people->count; i++)
+    if (!ks_shard_check_user(survey->shard, survey->partitions, people->names[i], err)) return false;
+  return true;
+}
+
 bool ks_survey_group(struct ks_kafka *kafka, const char *group, struct ks_survey *survey, struct ks_error *err) {
+  char name[KS_SHARD_GROUP];
+  if (!ks_shard_group(survey->shard, survey->partitions, group, name, err)) return false;
   for (int t = 0; t < KS_TOPIC_COUNT; t++) {
     int64_t *committed = survey->committed[t] = calloc((size_t)survey->partitions, sizeof *committed);
     if (!committed) return ks_error_memory(err);
-    if (!ks_kafka_committed(kafka, group, t, survey->partitions, committed, err)) return false;
-    for (int32_t p = 0; p < survey->partitions; p++) {
+    if (!ks_kafka_committed(kafka, name, t, survey->partitions, committed, err)) return false;
+    for (int32_t p = survey->shard.first; p <= survey->shard.last; p++) {
       int64_t low, high = survey->high[t][p];
       // Consumers and gateways may be at work: asked again before anything is said.
       if (committed[p] > high && !ks_kafka_watermarks(kafka, t, p, &low, &high, err)) return false;
       if (committed[p] <= high) continue;
       ks_error_set(err, KS_ERROR_LOST, KS_EXIT_LOST, "%s/%d: the log ends at offset %lld, but the consumer group %s had come to %lld", ks_topic_name(t), (int)p, (long long)high,
-                   group, (long long)committed[p]);
+                   name, (long long)committed[p]);
       return ks_error_hint(err, "The log has lost its end: nothing was written. Run keepsake doctor before anything else.");
     }
   }

@@ -7,11 +7,13 @@
 #include "../core/store.h"
 #include "../core/store_stream.h"
 #include "gather.h"
+#include "people.h"
 
 struct ks_survey {
   struct ks_lineage lineage;
   struct ks_streams streams;
-  int32_t partitions;
+  int32_t partitions;                  // of the log
+  struct ks_shard shard;               // those that are looked at: the database's; all, where no database says
   int64_t *high[KS_TOPIC_COUNT];       // the log's end by partition
   int64_t *committed[KS_TOPIC_COUNT];  // what the consumer group has committed, -1: nothing; NULL before ks_survey_group
 };
@@ -22,10 +24,13 @@ void ks_survey_free(struct ks_survey *survey);
 bool ks_survey_database(struct ks_store *store, struct ks_survey *survey, struct ks_error *err);
 
 // Partition counts and ends of both topics. With survey->partitions already known (from the database): refuses another count (exit 6) and another lineage or epoch.
-// A topic that is not there, or whose first records are not: exit 7.
+// A topic that is not there, or whose first records are not: exit 7. Other shards' partitions are left alone, whatever has become of them.
 bool ks_survey_log(struct ks_kafka *kafka, struct ks_survey *survey, struct ks_error *err);
 
-// How far consumers that share the group had come. A log that ends below that has lost its end: exit 7.
+// People of whom this database knows nothing because it is a shard and they are another's: exit 6.
+bool ks_survey_check_people(const struct ks_survey *survey, const struct ks_people *people, struct ks_error *err);
+
+// How far consumers of the database that share the group had come (`group` as --group says it). A log that ends below that has lost its end: exit 7.
 bool ks_survey_group(struct ks_kafka *kafka, const char *group, struct ks_survey *survey, struct ks_error *err);
 
 // Every gathered partition's genesis must name the survey's lineage, epoch and partition count (exit 6), and epoch 1 (a later one needs the former's archive: 7).

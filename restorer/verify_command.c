@@ -55,7 +55,8 @@ static bool read_both(struct ks_verify *verify, struct ks_error *err) {
   struct ks_kafka *kafka = NULL;
   int64_t sample = ks_options_int(verify->options, KS_OPT_SAMPLE);
   // The database first: the log, which only grows, then holds what every position says.
-  bool ok = store && ks_survey_database(store, &verify->survey, err) && (!sample || ks_verify_sample(verify, store, sample, err)) && ks_verify_read_database(verify, store, err);
+  bool ok = store && ks_survey_database(store, &verify->survey, err) && ks_survey_check_people(&verify->survey, &verify->people, err) &&
+            (!sample || ks_verify_sample(verify, store, sample, err)) && ks_verify_read_database(verify, store, err);
   ks_store_close(store);
   ok = ok && (kafka = ks_kafka_open(&verify->kafka, OPEN_KAFKA_MS, err)) && ks_survey_log(kafka, &verify->survey, err);
   ks_kafka_close(kafka);

@@ -51,7 +51,7 @@ bool ks_verify_sample(struct ks_verify *verify, struct ks_store *store, int64_t 
   struct picking picking = {.wanted = wanted};
   if (wanted > SAMPLE_MAX) return true;  // all of them
   bool ok = (picking.heap = calloc((size_t)wanted + 1, sizeof *picking.heap)) || ks_error_memory(err);
-  for (int32_t p = 0; ok && p < verify->survey.partitions; p++)
+  for (int32_t p = verify->survey.shard.first; ok && p <= verify->survey.shard.last; p++)
     for (int k = KS_KIND_CONTACT; ok && k <= KS_KIND_SCORE; k++) ok = ks_rows_people(store, k, p, pick, &picking, err);
   if (ok && picking.count == wanted) verify->sample_below = picking.heap[0];
   ks_table_free(&picking.known);
@@ -253,7 +253,7 @@ void ks_verify_end_database(struct ks_verify *verify) {
 
 bool ks_verify_read_database(struct ks_verify *verify, struct ks_store *store, struct ks_error *err) {
   bool ok = ks_verify_begin_database(verify, verify->survey.streams.count, err);
-  for (int32_t p = 0; ok && p < verify->survey.partitions; p++)
+  for (int32_t p = verify->survey.shard.first; ok && p <= verify->survey.shard.last; p++)
     if (ks_verify_partition_wanted(verify, p)) ok = read_partition(verify, store, p, err);
   return ok;
 }

@@ -11,8 +11,10 @@ import pytest
 from harness import BLOBS, CHANGES
 from harness.log import unb64
 from harness.program import ROOT
+from oracle.murmur2 import partition_of
 
 EXAMPLE = ROOT / "examples" / "gateway.c"
+ROUTE = ROOT / "examples" / "route.c"
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +32,13 @@ def pkg_config(prefix, *args):
     return subprocess.run(["pkg-config", *args, "keepsake"], env=env, capture_output=True, text=True, check=True).stdout.split()
 
 
-def compile_example(prefix, out, static, compiler="cc"):
+def compile_example(prefix, out, static, compiler="cc", source=EXAMPLE):
     flags = pkg_config(prefix, "--cflags")
     libs = pkg_config(prefix, "--static", "--libs") if static else pkg_config(prefix, "--libs")
     if static:
         libs = [f"-l:libkeepsake.a" if lib == "-lkeepsake" else lib for lib in libs]
     warnings = ["-std=c17", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE"]
-    subprocess.run([compiler, *warnings, *flags, "-o", str(out), str(EXAMPLE), *libs], check=True)
+    subprocess.run([compiler, *warnings, *flags, "-o", str(out), str(source), *libs], check=True)
     return out
 
 
@@ -116,3 +118,24 @@ def test_the_library_shows_only_names_of_its_header_and_needs_no_libpq(installed
 
 def _output(*command):
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("static", [False, True], ids=["shared", "static"])
+def test_the_routing_example_names_the_database_of_each_person_as_murmur2_says(static, installed, scratch):
+    program = compile_example(installed, scratch / "route", static, source=ROUTE)
+    (scratch / "map").write_text("3-5 host=b password=x\n# a comment\n\n0-2   host=a  dbname='k s'\n6 postgresql://c/keepsake\n")
+    names = [f"user-{n}" for n in range(500)] + ["å", "用户", "x" * 255, " "]
+    env = {**os.environ, "LD_LIBRARY_PATH": str(installed / "lib")}
+
+    def route(*args):
+        return subprocess.run([str(program), *map(str, args)], env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = route(scratch / "map", *names)
+    assert done.returncode == 0, done.stderr
+    databases = ["host=a  dbname='k s'"] * 3 + ["host=b password=x"] * 3 + ["postgresql://c/keepsake"]
+    assert done.stdout.splitlines() == [f"{name}\t{p} of 7\t{databases[p]}" for name in names for p in [partition_of(name.encode(), 7)]]
+    refused = route(scratch / "map", "good", "", "bad\nname", "x" * 256)
+    assert refused.returncode == 1 and refused.stderr.count("no user id") == 3 and len(refused.stdout.splitlines()) == 1
+    assert route(scratch / "nowhere", "a").stderr.startswith("shard-map-unreadable: ")
+    (scratch / "bad").write_text("0-2 secret\n4 secret\n")
+    bad = route(scratch / "bad", "a")
+    assert bad.returncode == 2 and bad.stderr.startswith("shard-map-invalid: ") and "partition 3 is in no range" in bad.stderr and "secret" not in bad.stderr

@@ -27,11 +27,12 @@ START_MS = 1_700_000_000_000
 
 
 class History:
-    """One random log. `records` is its outcome."""
+    """One random log. `records` is its outcome. `partitions`: so many; without, few of them, by the seed."""
 
-    def __init__(self, seed: int, events: int):
+    def __init__(self, seed: int, events: int, partitions: int | None = None):
         self.rng = rng = random.Random(seed)
-        self.partitions = rng.choice((1, 2, 2, 3))
+        few = rng.choice((1, 2, 2, 3))
+        self.partitions = partitions or few
         self.epoch = rng.choice((1, 1, 1, 2, 300))
         self.kinds = rng.sample(KINDS, 2)
         self.users = rng.sample(USERS, rng.randint(2, 5))

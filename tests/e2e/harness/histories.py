@@ -20,7 +20,7 @@ _LEFT_OUT = ("keepsake.genesis.v1", "keepsake.ruling.v1", "keepsake.fold.v1")
 def history(seed, events, partitions=None):
     """(partitions, records to publish) of a history whose epoch is 1, as a new log's is."""
     for attempt in range(1000):
-        found = History(seed + 7919 * attempt, events)
+        found = History(seed + 7919 * attempt, events, partitions if partitions and partitions > 3 else None)
         if found.epoch == 1 and partitions in (None, found.partitions):
             break
     records = []
