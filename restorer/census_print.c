@@ -43,8 +43,9 @@ static bool json_people(struct ks_buf *out, const int64_t people[KS_LOTS]) {
 static bool json_head(struct writing *writing) {
   struct ks_verify *verify = writing->verify;
   struct ks_buf *out = &writing->out;
-  bool ok = ks_buf_printf(out, "{\"census\":{\"lineage\":\"%s\",\"epoch\":%d,\"partitions\":%d,\"deep\":%s}}\n", verify->survey.lineage.lineage, (int)verify->survey.lineage.epoch,
-                          (int)verify->survey.partitions, verify->deep ? "true" : "false");
+  char shard[80];
+  bool ok = ks_buf_printf(out, "{\"census\":{\"lineage\":\"%s\",\"epoch\":%d,\"partitions\":%d,%s\"deep\":%s}}\n", verify->survey.lineage.lineage, (int)verify->survey.lineage.epoch,
+                          (int)verify->survey.partitions, ks_survey_shard_text(&verify->survey, "\"shard\":\"", "\",", shard), verify->deep ? "true" : "false");
   for (int i = 0; ok && i < verify->look_count; i++) {
     const struct ks_look *look = &verify->looks[i];
     ok = ks_buf_printf(out, "{\"position\":{\"topic\":\"%s\",\"partition\":%d,\"kind\":\"%s\",\"offset\":%lld,\"state\":\"%s\",\"looked_at\":%s", ks_topic_name(look->stream.topic),
@@ -111,8 +112,10 @@ static bool csv_head(struct writing *writing) {
   struct ks_verify *verify = writing->verify;
   const struct ks_census *census = verify->census;
   struct ks_buf *out = &writing->out;
-  bool ok = ks_buf_printf(out, "%s\r\ncensus,%s,,,,,,,,,,,,,,,,lineage %s epoch %d of %d partitions\r\n", KS_CENSUS_CSV_HEADER, verify->deep ? "deep" : "by revision",
-                          verify->survey.lineage.lineage, (int)verify->survey.lineage.epoch, (int)verify->survey.partitions);
+  char shard[80];
+  bool ok = ks_buf_printf(out, "%s\r\ncensus,%s,,,,,,,,,,,,,,,,lineage %s epoch %d of %d partitions%s\r\n", KS_CENSUS_CSV_HEADER, verify->deep ? "deep" : "by revision",
+                          verify->survey.lineage.lineage, (int)verify->survey.lineage.epoch, (int)verify->survey.partitions,
+                          ks_survey_shard_text(&verify->survey, " (shard ", ")", shard));
   for (int i = 0; ok && i < verify->look_count; i++) {
     const struct ks_look *look = &verify->looks[i];
     ok = ks_buf_printf(out, "position,%s,,%s,%s,%d,%lld,,,,,,,,,,,%s\r\n", ks_state_name(look->stream.state), ks_kind_name(look->stream.kind), ks_topic_name(look->stream.topic),

@@ -109,7 +109,9 @@ static void print_wrapped(struct ks_bytes text) {
 bool ks_census_print_text(struct ks_verify *verify, const char *verdict, struct ks_error *err) {
   const struct ks_census *census = verify->census;
   struct showing showing = {0};
-  printf("census of the log %s, epoch %d,\n%s\n%s\n", verify->survey.lineage.lineage, (int)verify->survey.lineage.epoch,
+  char shard[80];
+  printf("census of the log %s, epoch %d,\n%s%s\n%s\n", verify->survey.lineage.lineage, (int)verify->survey.lineage.epoch,
+         ks_survey_shard_text(&verify->survey, "of the people of its partitions ", " only: the database is a shard,\n", shard),
          verify->deep ? "documents byte by byte" : "documents by their revision (--deep: byte by byte)", verdict);
   print_tables(census);
   if (!ks_ledger_walk(census->ledger, show_person, &showing, err)) return false;

@@ -1,5 +1,6 @@
 #include "survey.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,6 +69,13 @@ bool ks_survey_check_people(const struct ks_survey *survey, const struct ks_peop
   for (int i = 0; i < people->count; i++)
     if (!ks_shard_check_user(survey->shard, survey->partitions, people->names[i], err)) return false;
   return true;
+}
+
+const char *ks_survey_shard_text(const struct ks_survey *survey, const char *before, const char *after, char text[80]) {
+  char range[KS_SHARD_TEXT];
+  text[0] = 0;
+  if (!ks_shard_is_all(survey->shard, survey->partitions)) snprintf(text, 80, "%s%s%s", before, ks_shard_text(survey->shard, range), after);
+  return text;
 }
 
 bool ks_survey_group(struct ks_kafka *kafka, const char *group, struct ks_survey *survey, struct ks_error *err) {

@@ -30,6 +30,9 @@ bool ks_survey_log(struct ks_kafka *kafka, struct ks_survey *survey, struct ks_e
 // People of whom this database knows nothing because it is a shard and they are another's: exit 6.
 bool ks_survey_check_people(const struct ks_survey *survey, const struct ks_people *people, struct ks_error *err);
 
+// "" for a database of all partitions; else `before`, the range and `after`, in a buffer of the caller.
+const char *ks_survey_shard_text(const struct ks_survey *survey, const char *before, const char *after, char text[80]);
+
 // How far consumers of the database that share the group had come (`group` as --group says it). A log that ends below that has lost its end: exit 7.
 bool ks_survey_group(struct ks_kafka *kafka, const char *group, struct ks_survey *survey, struct ks_error *err);
 

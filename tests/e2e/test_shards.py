@@ -343,6 +343,26 @@ def test_a_damaged_shard_is_found_and_repaired_alone(shards, log):
     assert_same(rows_of_all(shards), oracle_of(log))
 
 
+def test_the_censuses_of_all_shards_together_are_that_of_everybody(shards, log):
+    log.publish([change(n, user=person, kind=KINDS[n % 6]) for n in range(1, 13) for person in PEOPLE])
+    for shard in shards:
+        shard.keepsake("consume", "--until-caught-up", *FAST)
+    query(shards[1].database, "DELETE FROM keepsake.item WHERE user_id = %s AND kind = 'contact'", PEOPLE[4])
+    hurt, people = [], []
+    for shard in shards:
+        lines = shard.keepsake("verify", "--census", "--json", check=4 if shard is shards[1] else 0).lines()
+        assert lines[0]["census"]["shard"] == shard.range and lines[0]["census"]["partitions"] == PARTITIONS
+        assert {line["position"]["partition"] for line in lines if "position" in line} == set(range(shard.first, shard.last + 1))
+        people += [line["user"] for line in lines if "user" in line]
+        hurt += [line["user"] for line in lines if line.get("state") == "hurt"]
+        assert lines[-1]["totals"]["people"] == len(shard.people)
+        assert f"partitions {shard.range} only" in shard.keepsake("verify", "--census", check=None).stdout
+        assert f"of 8 partitions (shard {shard.range})" in shard.keepsake("verify", "--census", "--csv", check=None).stdout
+    assert sorted(people) == sorted(PEOPLE) and hurt == [PEOPLE[4]]
+    (shards[0].keepsake.scratch / "theirs").write_text(json.dumps({"user": PEOPLE[4]}) + "\n")
+    shards[0].keepsake("restore", "repair", "--users-from", "theirs", "--yes", check=6)
+
+
 def test_receipts_of_another_shards_partitions_are_refused_by_wait(shards, log):
     shard = shards[0]
     lines = "".join(json.dumps({"specversion": "1.0", "id": f"e-{person}", "source": "/handsets/a", "type": "keepsake.note.put.v1", "subject": "i", "partitionkey": person,
