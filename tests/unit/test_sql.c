@@ -55,6 +55,7 @@ START_TEST(migrations_are_their_files_in_their_order) {
     char *path = strdup(files.gl_pathv[i]);
     ck_assert_str_eq(ks_sql_schema[i].name, name_of(path));
     same_text(ks_sql_schema[i].text, files.gl_pathv[i]);
+    ck_assert_msg(atoi(ks_sql_schema[i].name) == i + 1, "%s: each number is one migration's, without a gap: of two of one number init would leave the second out", ks_sql_schema[i].name);
     free(path);
   }
   ck_assert_ptr_null(ks_sql_schema[ks_sql_schema_count].name);
