@@ -288,10 +288,10 @@ static bool start(struct ks_consumer *c, struct ks_error *err) {
                                                                            : "The topic is gone: see docs/operations.md before anybody makes it anew.");
   }
   if (!ks_shard_group(c->lineage.shard, c->lineage.partitions, options->group, c->group_name, err) || !ks_consumer_audit(c, true, err)) return false;
+  if (!(c->worker_of = calloc((size_t)c->lineage.partitions, sizeof *c->worker_of))) return ks_error_memory(err);
   for (int t = 0; t < KS_TOPIC_COUNT; t++)
     if (!(c->lanes[t] = calloc((size_t)c->lineage.partitions, sizeof *c->lanes[t]))) return ks_error_memory(err);
-  c->worker_of = calloc((size_t)c->lineage.partitions, sizeof *c->worker_of);
-  if (!c->worker_of || !(c->workers = calloc((size_t)options->connections, sizeof *c->workers))) return ks_error_memory(err);
+  if (!(c->workers = calloc((size_t)options->connections, sizeof *c->workers))) return ks_error_memory(err);
   struct ks_worker_options worker = {.conninfo = options->conninfo, .partitions = c->lineage.partitions, .dead_letter_limit = options->dead_letter_limit,
                                      .batch_events = options->batch_events, .batch_bytes = options->memory_bytes / 4 / options->connections,
                                      .batch_ms = options->batch_ms, .backoff_max_ms = options->backoff_max_ms, .statement_timeout_ms = options->statement_timeout_ms};
