@@ -7,10 +7,11 @@
 
 #include "store_internal.h"
 
-// The schema version that this program writes: the number of its last migration, which `init` records.
+// What a database or a login may have been given by ALTER ... SET, and what would make other words of the same values, or other transactions.
 static const char SESSION[] =
     "SET search_path = pg_catalog; SET timezone = 'UTC'; SET client_min_messages = warning; SET standard_conforming_strings = on; "
-    "SET extra_float_digits = 1; SET datestyle = 'ISO'";
+    "SET extra_float_digits = 1; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET bytea_output = 'hex'; "
+    "SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off";
 
 #define GRANT_HINT "Grant it: GRANT %s TO %s."
 
