@@ -22,6 +22,7 @@ struct ks_group {
   struct ks_kafka_headers headers;
   rd_kafka_resp_err_t trouble;  // the last error that was only reported, and when
   int64_t trouble_at_ms;
+  int64_t waiting_since_ms, patience_ms;  // for the group's word on what is ours; 0: it has said so
 };
 
 static int topic_of(const char *name) { return ks_topic_find(ks_bytes_string(name)); }
@@ -32,6 +33,7 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_
   if (group->closing || code != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
     if (group->closing) rd_kafka_assign(client, NULL);
     group->rebalance = rd_kafka_assignment_lost(client) ? KS_GROUP_LOST : KS_GROUP_REVOKED;
+    group->waiting_since_ms = ks_clock_monotonic_ms();
     return;
   }
   free(group->list);
@@ -42,6 +44,7 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_
     if (topic >= 0) group->list[group->count++] = (struct ks_place){topic, list->elems[i].partition, -1};
   }
   group->rebalance = KS_GROUP_ASSIGNED;
+  group->waiting_since_ms = 0;
 }
 
 // Only records. A topic that is deleted, made anew and filled within seconds would otherwise be read on as if it were the same.
@@ -87,6 +90,8 @@ struct ks_group *ks_group_open(const struct ks_kafka_config *config, const struc
     return NULL;
   }
   snprintf(group->instance_id, sizeof group->instance_id, "%s", options->instance_id ? options->instance_id : "");
+  group->patience_ms = options->session_timeout_ms;
+  group->waiting_since_ms = ks_clock_monotonic_ms();
   rd_kafka_conf_set_opaque(conf, group);
   rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
   rd_kafka_conf_set_error_cb(conf, on_trouble);
@@ -181,11 +186,21 @@ static rd_kafka_message_t *poll_client(struct ks_group *group, int timeout_ms) {
   return rd_kafka_consumer_poll(group->client, timeout_ms);
 }
 
+// Librdkafka says nothing while it finds no coordinator that it can talk to.
+static void say_waiting(struct ks_group *group) {
+  int64_t now_ms = ks_clock_monotonic_ms();
+  if (!group->waiting_since_ms || now_ms - group->waiting_since_ms < group->patience_ms) return;
+  group->waiting_since_ms = now_ms;
+  ks_log(KS_LOG_WARNING, "still no word from the consumer group: nothing is applied here", "seconds", KS_LOG_INT(group->patience_ms / 1000), "perhaps",
+         "its coordinator is away, another member is slow, or a proxy hides the old versions of FindCoordinator, JoinGroup, OffsetFetch", NULL);
+}
+
 enum ks_group_event ks_group_poll(struct ks_group *group, int timeout_ms, struct ks_record *record, struct ks_error *err) {
   if (group->message) rd_kafka_message_destroy(group->message);
   group->message = NULL;
   if (group->rebalance || group->doubt) return take_rebalance(group);
   rd_kafka_message_t *message = poll_client(group, timeout_ms);
+  if (!message) say_waiting(group);
   if (!message) return take_rebalance(group);
   enum ks_group_event event = KS_GROUP_RECORD;
   if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && topic_of(rd_kafka_topic_name(message->rkt)) >= 0) {

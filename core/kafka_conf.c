@@ -1,6 +1,7 @@
 // The librdkafka configuration of every role, with what must hold in it.
 #include "kafka_conf.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,7 @@ static const struct property DEFAULTS_GROUP[] = {
 
 static const struct property DEFAULTS_PUBLISH[] = {
     {"compression.codec", "lz4"},
+    {"debug", "feature"},  // for say_compression
     {"linger.ms", "5"},
     {"queue.buffering.max.kbytes", "65536"},
     {"message.max.bytes", "1100000"},
@@ -160,8 +162,22 @@ static bool set_user(rd_kafka_conf_t *conf, enum ks_kafka_role role, const char 
   return ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "the property %s has a bad value: %s", name, text);
 }
 
+// 2.0.2 publishes uncompressed, in silence, where a broker (or a proxy before it) hides the old version of a request by which it tells whether the codec is understood.
+static void say_compression(const rd_kafka_t *rk, const char *text) {
+  char codec[32] = "";
+  size_t size = sizeof codec;
+  const char *disabled = strstr(text, "Disabling feature ");
+  if (!disabled) return;
+  rd_kafka_conf_get(rd_kafka_conf((rd_kafka_t *)(uintptr_t)rk), "compression.codec", codec, &size);
+  bool off = strcasecmp(codec, disabled + strlen("Disabling feature ")) == 0;
+  static atomic_flag said = ATOMIC_FLAG_INIT;
+  if (off && !atomic_flag_test_and_set(&said))
+    ks_log(KS_LOG_WARNING, "compression is off", "codec", codec, "because", "the brokers, or a proxy before them, hide a version of a request that librdkafka looks for", NULL);
+}
+
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) {
-  (void)rk;
+  if (strcmp(facility, "APIVERSION") == 0) say_compression(rk, text);
+  if (level == 7 && (strcmp(facility, "FEATURE") == 0 || strcmp(facility, "APIVERSION") == 0)) return;  // a hundred lines a connection, wanted for the above
   // What matters comes to the error callback too; librdkafka's own lines repeat themselves with every try.
   ks_log(level <= 2 ? KS_LOG_WARNING : KS_LOG_DEBUG, "librdkafka", "facility", facility, "text", text, NULL);
 }

@@ -278,10 +278,10 @@ static bool supervise(struct ks_gather *gather, struct shared *shared, ks_gather
   pthread_mutex_lock(&shared->lock);
   while (shared->running > 0) {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += TICK_MS * 1000000;
     if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
-    pthread_cond_timedwait(&shared->ended, &shared->lock, &until);
+    pthread_cond_clockwait(&shared->ended, &shared->lock, CLOCK_MONOTONIC, &until);
     if (!ok || !tick) continue;
     pthread_mutex_unlock(&shared->lock);
     ok = tick(arg, atomic_load(&gather->done), ks_gather_total(gather), err);

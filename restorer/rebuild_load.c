@@ -110,10 +110,10 @@ static bool load_kind(struct crew *crew, struct worker *workers, int count, stru
   }
   while (crew->running > 0) {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += TICK_MS * 1000000;
     if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
-    pthread_cond_timedwait(&crew->ended, &crew->lock, &until);
+    pthread_cond_clockwait(&crew->ended, &crew->lock, CLOCK_MONOTONIC, &until);
     pthread_mutex_unlock(&crew->lock);
     if (ok) ok = tick(crew->rebuild, progress, err);
     pthread_mutex_lock(&crew->lock);
