@@ -99,7 +99,7 @@ def test_F41_a_record_that_unpacks_to_far_more_than_it_weighs_holds_nobody_up(ke
         admitted = False
     log.publish([change(3)])
     daemon = keepsake.daemon("consume", "--memory", "16MiB", *FAST)
-    wait_for(lambda: query(database, "SELECT sum(applied), sum(dead) FROM keepsake.position") == [(2, admitted)], 240, lambda: f"all judged: {daemon}")
+    wait_for(lambda: query(database, "SELECT sum(applied), sum(dead) FROM keepsake.position") == [(2, admitted)], 120, lambda: f"all judged: {daemon}")
     peak = daemon.peak_rss()
     daemon.term()
     daemon.wait(0)
