@@ -123,7 +123,7 @@ static bool take_once(struct ks_consumer *c, struct ks_error *err) {
   struct ks_place *places = calloc((size_t)count * KS_TOPIC_COUNT + 1, sizeof *places);
   bool ok = places || ks_error_memory(err);
   ks_assignment_drop(c, false);
-  if (ok && !ks_store_alive(c->store)) ok = ks_store_reopen(c->store, err);
+  if (ok && !ks_store_can_write(c->store)) ok = ks_store_reopen(c->store, err);
   ok = ok && same_lineage(c, err) && take_list(c, list, count, places, &taken, &started, err) && raise_live_at(c, err) && ks_group_start(c->group, places, started, err);
   free(places);
   if (ok) {

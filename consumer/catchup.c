@@ -135,7 +135,7 @@ static void commit_positions(struct ks_consumer *c, const struct ks_streams *str
 bool ks_catchup_check(struct ks_consumer *c, struct ks_error *err) {
   struct ks_error why = {0};
   struct ks_streams streams = {0};
-  if (!ks_store_alive(c->store) && !ks_store_reopen(c->store, &why)) {
+  if (!ks_store_can_write(c->store) && !ks_store_reopen(c->store, &why)) {
     if (why.kind != KS_ERROR_CONFIG) return true;  // the workers say how long it is away
     *err = why;  // dropped, or no longer ours to enter
     return false;

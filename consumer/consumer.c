@@ -34,7 +34,7 @@ static bool stop_at_gap(struct ks_consumer *c, struct ks_lane *lane, int64_t nex
   char reason[300];
   bool ours;
   snprintf(reason, sizeof reason, "gap: offsets %" PRId64 " to %" PRId64 " of the log are missing", lane->expected, next - 1);
-  if (!ks_store_alive(c->store) && !ks_store_reopen(c->store, err)) return false;
+  if (!ks_store_can_write(c->store) && !ks_store_reopen(c->store, err)) return false;
   bool ok = ks_store_begin(c->store, err) && ks_lane_store_state(c->store, lane, ks_lane_live(lane), KS_STATE_STOPPED, reason, &ours, err);
   if (ok && !ours) {  // it is somebody else's now, who will see for himself
     ks_store_rollback(c->store);
@@ -100,7 +100,7 @@ static bool meet_accepted(struct ks_consumer *c, struct ks_lane *lane, const str
   }
   present &= ks_lane_live(lane);
   if (present == 0) return true;
-  if (!ks_store_alive(c->store) && !ks_store_reopen(c->store, err)) return false;
+  if (!ks_store_can_write(c->store) && !ks_store_reopen(c->store, err)) return false;
   bool ok = ks_store_begin(c->store, err) &&
             ks_lane_store_state(c->store, lane, present, KS_STATE_RESTORING, "a ruling accepts the loss of records that had been applied", &ours, err);
   if (!ok || !ours || ks_store_commit(c->store, err) != KS_COMMIT_DONE) {
@@ -167,6 +167,7 @@ static bool heed_workers(struct ks_consumer *c, struct ks_error *err) {
   c->result->events = c->result->batches = c->result->dead = c->away_ms = 0;
   for (int w = 0; w < c->options->connections; w++) {
     struct ks_worker_report report;
+    if (!c->workers[w]) continue;  // it could not be started
     ks_worker_report(c->workers[w], &report);
     c->result->events += report.events;
     c->result->batches += report.batches;
@@ -193,7 +194,7 @@ static bool rejoin_if_needed(struct ks_consumer *c, struct ks_error *err) {
   }
   if (!c->left || c->assigned) return true;
   struct ks_error why = {0};
-  if (!ks_store_alive(c->store) && !ks_store_reopen(c->store, &why)) {
+  if (!ks_store_can_write(c->store) && !ks_store_reopen(c->store, &why)) {
     if (why.kind != KS_ERROR_CONFIG) return true;
     *err = why;
     return false;
@@ -280,7 +281,7 @@ static bool start(struct ks_consumer *c, struct ks_error *err) {
     return ks_error_hint(err, "Run `keepsake init`.");
   }
   for (int t = 0; t < KS_TOPIC_COUNT; t++) {
-    if (!ks_kafka_partitions(c->kafka, t, &c->partitions[t], err)) return false;
+    if (!ks_kafka_partitions_of_log(c->kafka, t, &c->partitions[t], err)) return false;
     if (c->partitions[t] == c->lineage.partitions) continue;
     ks_error_set(err, KS_ERROR_LOST, c->partitions[t] ? KS_EXIT_REFUSED : KS_EXIT_LOST, "the topic %s has %d partitions, the database has %d", ks_topic_name(t), c->partitions[t],
                  c->lineage.partitions);

@@ -59,7 +59,7 @@ static bool check_lineage(const struct ks_lane *lane, struct ks_kafka *kafka, co
   struct ks_genesis genesis;
   bool found;
   int32_t partitions;
-  if (!ks_kafka_partitions(kafka, lane->topic, &partitions, err)) return false;
+  if (!ks_kafka_partitions_of_log(kafka, lane->topic, &partitions, err)) return false;
   if (partitions == 0) {
     ks_error_set(err, KS_ERROR_LOST, KS_EXIT_LOST, "the topic %s is not there, or no longer", topic);
     return ks_error_hint(err, "Nothing was applied. `keepsake doctor` says what is there; see docs/operations.md before anybody makes it anew.");

@@ -29,6 +29,7 @@ struct ks_worker {
   bool busy, stop, discard, flush;
   struct ks_worker_report report;
   int64_t away_since_ms;
+  char said_sqlstate[sizeof(((struct ks_error *)0)->sqlstate)];
 };
 
 static void wait_changed(struct ks_worker *worker, int timeout_ms) {
@@ -57,17 +58,17 @@ static bool ripe(const struct ks_worker *worker, int *wait_ms) {
 // database was dropped, a right was taken away), and *why says so.
 static bool wait_for_postgres(struct ks_worker *worker, struct ks_backoff *backoff, struct ks_error *why, bool *hopeless) {
   pthread_mutex_lock(&worker->lock);
-  if (!worker->away_since_ms) {
-    worker->away_since_ms = ks_clock_monotonic_ms();
-    ks_log_error(KS_LOG_WARNING, "waiting for postgresql", why);
-  }
+  // Said once, and again when the reason is another: first the sessions were ended, then the server was read-only.
+  if (!worker->away_since_ms || strcmp(worker->said_sqlstate, why->sqlstate) != 0) ks_log_error(KS_LOG_WARNING, "waiting for postgresql", why);
+  snprintf(worker->said_sqlstate, sizeof worker->said_sqlstate, "%s", why->sqlstate);
+  if (!worker->away_since_ms) worker->away_since_ms = ks_clock_monotonic_ms();
   // Records that come in meanwhile wake the condition too: they must not make us try sooner.
   int64_t until = ks_clock_monotonic_ms() + ks_backoff_next(backoff), left;
   while (!worker->stop && !worker->discard && (left = until - ks_clock_monotonic_ms()) > 0) wait_changed(worker, (int)left);
   bool go_on = !worker->stop && !worker->discard;
   pthread_mutex_unlock(&worker->lock);
   struct ks_error err = {0};
-  *hopeless = go_on && !ks_store_alive(worker->m.store) && !ks_store_reopen(worker->m.store, &err) && err.kind == KS_ERROR_CONFIG;
+  *hopeless = go_on && !ks_store_can_write(worker->m.store) && !ks_store_reopen(worker->m.store, &err) && err.kind == KS_ERROR_CONFIG;
   if (*hopeless) *why = err;
   return go_on && !*hopeless;
 }

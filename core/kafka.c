@@ -86,6 +86,8 @@ const char *ks_kafka_cluster_id(struct ks_kafka *kafka) {
   return kafka->cluster_id ? kafka->cluster_id : "";
 }
 
+enum { UNKNOWN_FOR_MS = 5000 };  // how long a topic that ought to be there may be unknown before that is believed
+
 // The caller destroys *metadata, which has exactly one topic.
 static bool ask_topic(struct ks_kafka *kafka, enum ks_topic topic, const struct rd_kafka_metadata **metadata, struct ks_error *err) {
   char what[128];
@@ -110,6 +112,15 @@ bool ks_kafka_partitions(struct ks_kafka *kafka, enum ks_topic topic, int32_t *p
   *partitions = metadata->topics[0].partition_cnt;
   rd_kafka_metadata_destroy(metadata);
   return true;
+}
+
+bool ks_kafka_partitions_of_log(struct ks_kafka *kafka, enum ks_topic topic, int32_t *partitions, struct ks_error *err) {
+  int64_t until_ms = ks_clock_monotonic_ms() + UNKNOWN_FOR_MS;
+  while (ks_kafka_partitions(kafka, topic, partitions, err)) {
+    if (*partitions > 0 || ks_clock_monotonic_ms() > until_ms) return true;
+    if (ks_stop_wait(100)) return ks_stop_error(err);
+  }
+  return false;
 }
 
 bool ks_kafka_brokers(struct ks_kafka *kafka, int32_t *ids, int max, int *count, struct ks_error *err) {
@@ -156,14 +167,17 @@ rd_kafka_resp_err_t ks_kafka_ask_watermarks(rd_kafka_t *client, const char *topi
 
 bool ks_kafka_watermarks(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int64_t *low, int64_t *high, struct ks_error *err) {
   char place[64], what[128];
-  int64_t until_ms = ks_clock_monotonic_ms() + KS_KAFKA_ASK_TIMEOUT_MS;
+  int64_t begun_ms = ks_clock_monotonic_ms();
   rd_kafka_resp_err_t code;
   for (;;) {
     code = ks_kafka_ask_watermarks(kafka->reader, ks_topic_name(topic), partition, KS_KAFKA_ASK_TIMEOUT_MS, low, high);
     ks_kafka_poll_trouble(kafka);
     // A partition that was just made, or whose leader just moved, has no leader for a moment.
     bool leaderless = code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
-    if (!leaderless || ks_clock_monotonic_ms() > until_ms) break;
+    // A broker that starts or ends may not know its topics.
+    bool unknown = code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+    int64_t patience_ms = leaderless ? KS_KAFKA_ASK_TIMEOUT_MS : unknown ? UNKNOWN_FOR_MS : 0;
+    if (ks_clock_monotonic_ms() - begun_ms >= patience_ms) break;
     if (ks_stop_wait(100)) return ks_stop_error(err);
   }
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return true;

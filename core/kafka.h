@@ -29,6 +29,8 @@ void ks_kafka_close(struct ks_kafka *kafka);
 
 // Number of partitions; 0 when the topic does not exist.
 bool ks_kafka_partitions(struct ks_kafka *kafka, enum ks_topic topic, int32_t *partitions, struct ks_error *err);
+// The same for a topic that ought to be there: a broker that starts or ends may not know its topics for a moment, so that 0 is said only after it was asked for some seconds.
+bool ks_kafka_partitions_of_log(struct ks_kafka *kafka, enum ks_topic topic, int32_t *partitions, struct ks_error *err);
 
 // First offset that is there, and the one the next record will get.
 bool ks_kafka_watermarks(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int64_t *low, int64_t *high, struct ks_error *err);

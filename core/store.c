@@ -129,6 +129,11 @@ void ks_store_close(struct ks_store *store) {
 
 bool ks_store_alive(const struct ks_store *store) { return store->conn && PQstatus(store->conn) == CONNECTION_OK; }
 
+bool ks_store_can_write(const struct ks_store *store) {
+  const char *read_only = store->conn ? PQparameterStatus(store->conn, "default_transaction_read_only") : NULL;  // NULL: a server before 14
+  return ks_store_alive(store) && !(read_only && strcmp(read_only, "on") == 0);
+}
+
 bool ks_store_reopen(struct ks_store *store, struct ks_error *err) {
   PQfinish(store->conn);
   store->conn = NULL;

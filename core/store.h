@@ -22,6 +22,8 @@ void ks_store_close(struct ks_store *store);
 
 // Connected as far as libpq knows. After a lost connection only ks_store_reopen and close are of use.
 bool ks_store_alive(const struct ks_store *store);
+// Alive, and not in a session that began read-only: such a one stays so whatever becomes of the database, and whoever wants to write must reopen it.
+bool ks_store_can_write(const struct ks_store *store);
 // Connects anew with the same settings; prepared statements and temporary tables are made anew when needed.
 bool ks_store_reopen(struct ks_store *store, struct ks_error *err);
 int ks_store_backend_pid(const struct ks_store *store);

@@ -4,7 +4,7 @@ bool ks_log_basics_read(struct ks_kafka *kafka, struct ks_log_basics *basics, st
   int32_t have[KS_TOPIC_COUNT];
   bool found;
   for (int t = 0; t < KS_TOPIC_COUNT; t++) {
-    if (!ks_kafka_partitions(kafka, (enum ks_topic)t, &have[t], err)) return false;
+    if (!ks_kafka_partitions_of_log(kafka, (enum ks_topic)t, &have[t], err)) return false;
     if (have[t] > 0) continue;
     ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_REFUSED, "there is no topic %s", ks_topic_name((enum ks_topic)t));
     return ks_error_hint(err, "Run keepsake init; if it was there before, run keepsake doctor.");

@@ -14,7 +14,7 @@ static bool read_topic(struct ks_kafka *kafka, enum ks_topic topic, struct ks_ge
                        struct ks_error *err) {
   char what[200];
   int32_t partitions = 0;
-  if (!ks_kafka_partitions(kafka, topic, &partitions, err)) return false;
+  if (!ks_kafka_partitions_of_log(kafka, topic, &partitions, err)) return false;
   if (partitions == 0) {
     snprintf(what, sizeof what, "the topic %s does not exist", ks_topic_name(topic));
     return no_log(err, what);

@@ -41,7 +41,7 @@ bool ks_survey_log(struct ks_kafka *kafka, struct ks_survey *survey, struct ks_e
   bool known = survey->partitions > 0, found;
   for (int t = 0; t < KS_TOPIC_COUNT; t++) {
     int32_t partitions;
-    if (!ks_kafka_partitions(kafka, t, &partitions, err)) return false;
+    if (!ks_kafka_partitions_of_log(kafka, t, &partitions, err)) return false;
     if (partitions == 0) {
       ks_error_set(err, KS_ERROR_LOST, KS_EXIT_LOST, "the topic %s does not exist", ks_topic_name(t));
       return ks_error_hint(err, "Are these the right brokers (-b)? If so the log itself is lost: do not run `keepsake init` here before you know why.");

@@ -1,9 +1,11 @@
 // Questions, control records and the log as a source, against librdkafka's mock cluster, whose faults are made to order.
 #include <check.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
@@ -317,6 +319,33 @@ START_TEST(a_partition_without_a_leader_for_a_moment_is_asked_again) {
 }
 END_TEST
 
+static void *know_the_topic_again(void *unused) {
+  (void)unused;
+  usleep(500000);  // the time that a broker needs: nothing depends on how long it is
+  rd_kafka_mock_topic_set_error(cluster, "keepsake.changes", RD_KAFKA_RESP_ERR_NO_ERROR);
+  return NULL;
+}
+
+START_TEST(a_topic_that_a_starting_broker_does_not_know_yet_is_asked_for_again) {
+  struct ks_error err = {0};
+  int64_t low = -1, high = -1;
+  pthread_t thread;
+  struct ks_kafka *kafka = ks_kafka_open(&config, LIMIT_MS, &err);
+  ck_assert_msg(kafka != NULL, "%s", err.message);
+  produce("keepsake.changes", 1, 7, 0);
+  rd_kafka_mock_topic_set_error(cluster, "keepsake.changes", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+  int32_t partitions = -1;
+  ck_assert(ks_kafka_partitions(kafka, KS_TOPIC_CHANGES, &partitions, &err));  // the client has heard of it
+  ck_assert_int_eq(partitions, 0);
+  ck_assert_int_eq(pthread_create(&thread, NULL, know_the_topic_again, NULL), 0);
+  ck_assert_msg(ks_kafka_watermarks(kafka, KS_TOPIC_CHANGES, 1, &low, &high, &err), "%s", err.message);
+  ck_assert_int_eq(low, 0);
+  ck_assert_int_eq(high, 7);
+  pthread_join(thread, NULL);
+  ks_kafka_close(kafka);
+}
+END_TEST
+
 START_TEST(metadata_is_told) {
   struct ks_error err = {0};
   int32_t partitions, ids[4], leader;
@@ -377,6 +406,7 @@ int main(void) {
   tcase_add_test(tests, a_control_record_is_published_and_read_back);
   tcase_add_test(tests, a_publish_waits_for_replicas_that_are_behind);
   tcase_add_test(tests, a_partition_without_a_leader_for_a_moment_is_asked_again);
+  tcase_add_test(tests, a_topic_that_a_starting_broker_does_not_know_yet_is_asked_for_again);
   tcase_add_test(tests, metadata_is_told);
   tcase_add_test(tests, brokers_that_nobody_answers_at_end_with_status_8_in_time);
   tcase_add_test(tests, uuids_are_random_and_well_formed);
