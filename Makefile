@@ -70,7 +70,7 @@ EMBEDDED = $(sort $(wildcard sql/schema/*.sql sql/query/*.sql))
 LIBRARY_SO = $(BUILD)/libkeepsake.so.$(SOVERSION)
 LIBRARY_FILES = $(if $(LIBRARY),$(LIBRARY_SO) $(BUILD)/libkeepsake.a $(BUILD)/keepsake.pc)
 
-.PHONY: all help deps check check-unit check-e2e check-asan check-tsan check-warnings check-fuzz check-faults check-mutants fuzz build-fuzzers fuzzers check-layering check-docs docs demo install clean coverage tests FORCE
+.PHONY: all help deps check check-unit check-e2e check-asan check-tsan check-warnings check-fuzz check-faults check-mutants fuzz build-fuzzers fuzzers soak check-layering check-docs docs demo install clean coverage tests FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -276,6 +276,11 @@ check-faults: all tests $(BUILD)/.deps-services
 	  /usr/bin/python3 -m pytest -q -p no:cacheprovider $(if $(LIST),-s --list-faults,-n 3 --dist loadfile) tests/e2e/faults
 
 # Each defence taken away in turn: the test that stands for it must fail. MUTANTS="NAME ..." for some.
+ROUNDS = 50
+SEED = 1
+soak: all $(BUILD)/.deps-services
+	@KEEPSAKE_BIN=$(BUILD)/keepsake nice -n 5 /usr/bin/python3 tests/soak/soak.py --rounds $(ROUNDS) --seed $(SEED) -v
+
 check-mutants: all tests $(BUILD)/.deps-services
 	@BUILD=$(BUILD) KEEPSAKE_RESULTS=$(BUILD)/results tools/run-mutants $(MUTANTS)
 

@@ -8,7 +8,7 @@ import pytest
 from harness import wait_for
 from harness.histories import assert_same, oracle_of, rows_of
 from test_consume import FAST, query
-from test_readers import evict_the_dead
+from harness.handset import evict_the_dead
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason="../shared/corpus is not there: real input is not tested")

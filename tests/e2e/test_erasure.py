@@ -8,7 +8,7 @@ from harness.histories import assert_same, oracle_of, rows_of
 from harness.log import unb64
 from oracle.murmur2 import partition_of
 from test_consume import FAST, change, query
-from test_readers import evict_the_dead
+from harness.handset import evict_the_dead
 
 PARTITIONS = 3
 KINDS = ("contact", "calendar", "note", "task", "photo", "score")
