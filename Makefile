@@ -82,6 +82,7 @@ help:
 	@echo 'make check-unit (-e2e, -asan, -tsan, -warnings, -fuzz, -layering, -docs): one suite'
 	@echo 'make check-faults (LIST=1), check-mutants: the faults that are survived; that their tests notice when a defence is missing'
 	@echo 'make fuzz TIME=1h  the fuzz targets, so long all together; what they find stays in build/fuzz/fuzzers/findings'
+	@echo 'make soak ROUNDS=50 SEED=1  load and faults on real servers, round after round'
 	@echo 'make demo       publish, lose the database, rebuild it, prove it, on services of its own'
 	@echo 'make install    into PREFIX (default /usr/local), below DESTDIR'
 	@echo 'make docs       writes docs/configuration.md and docs/keepsake.1 again'
@@ -275,12 +276,13 @@ check-faults: all tests $(BUILD)/.deps-services
 	@KEEPSAKE_BIN=$(BUILD)/keepsake KEEPSAKE_RESULTS=$(BUILD)/results \
 	  /usr/bin/python3 -m pytest -q -p no:cacheprovider $(if $(LIST),-s --list-faults,-n 3 --dist loadfile) tests/e2e/faults
 
-# Each defence taken away in turn: the test that stands for it must fail. MUTANTS="NAME ..." for some.
+# Load and faults on real servers: ROUNDS of them from SEED, which makes them the same again.
 ROUNDS = 50
 SEED = 1
 soak: all $(BUILD)/.deps-services
 	@KEEPSAKE_BIN=$(BUILD)/keepsake nice -n 5 /usr/bin/python3 tests/soak/soak.py --rounds $(ROUNDS) --seed $(SEED) -v
 
+# Each defence taken away in turn: the test that stands for it must fail. MUTANTS="NAME ..." for some.
 check-mutants: all tests $(BUILD)/.deps-services
 	@BUILD=$(BUILD) KEEPSAKE_RESULTS=$(BUILD)/results tools/run-mutants $(MUTANTS)
 
