@@ -54,8 +54,8 @@ static bool free_excluded(struct ks_consumer *c, bool *freed, struct ks_error *e
   struct ks_rows rows;
   *freed = false;
   if (!ks_store_query(c->store,
-                      "SELECT p.topic, p.partition, p.kind, p.next_offset FROM keepsake.position p JOIN keepsake.ruling r USING (topic, partition)"
-                      " WHERE p.state = 'stopped' AND p.reason LIKE 'refused-by-postgresql%' AND r.act = 'exclude' AND r.operands->>'offset' = p.next_offset::text",
+                      "SELECT p.topic, p.partition, p.kind, p.next_offset, r.operands->>'offset' FROM keepsake.position p JOIN keepsake.ruling r USING (topic, partition)"
+                      " WHERE p.state = 'stopped' AND r.act = 'exclude' AND starts_with(p.reason, '" KS_STOP_REFUSED " at offset ' || (r.operands->>'offset') || ':')",
                       0, NULL, &rows, err))
     return false;
   bool ok = true;
@@ -65,8 +65,8 @@ static bool free_excluded(struct ks_consumer *c, bool *freed, struct ks_error *e
     enum ks_kind kind;
     struct ks_rows changed;
     // A ruling has no effect on what is no put or delete.
-    ok = ks_lookahead_kind(c->kafka, topic, (int32_t)ks_rows_int(&rows, i, 1), c->lineage.partitions, ks_rows_int(&rows, i, 3), &kind, err);
-    if (!ok || strcmp(ks_kind_name(kind), values[2]) != 0) continue;
+    ok = ks_lookahead_kind(c->kafka, topic, (int32_t)ks_rows_int(&rows, i, 1), c->lineage.partitions, ks_rows_int(&rows, i, 4), &kind, err);
+    if (!ok || kind == KS_KIND_NONE || strcmp(ks_kind_name(kind), values[2]) != 0) continue;
     ok = ks_store_query(c->store,
                         "UPDATE keepsake.position SET state = 'live', reason = NULL, generation = generation + 1, updated_at = now()"
                         " WHERE topic = $1 AND partition = $2 AND kind = $3::keepsake.kind AND next_offset = $4 AND state = 'stopped'",
@@ -74,7 +74,7 @@ static bool free_excluded(struct ks_consumer *c, bool *freed, struct ks_error *e
     if (!ok) break;
     if (ks_rows_affected(&changed) > 0) {
       *freed = true;
-      ks_log(KS_LOG_INFO, "a stream goes on past an excluded event", "topic", values[0], "partition", values[1], "kind", values[2], "offset", values[3], NULL);
+      ks_log(KS_LOG_INFO, "a stream goes on past an excluded event", "topic", values[0], "partition", values[1], "kind", values[2], "offset", ks_rows_text(&rows, i, 4), NULL);
     }
     ks_rows_free(&changed);
   }

@@ -8,6 +8,7 @@
 #include "../core/clock.h"
 #include "../core/log.h"
 #include "consumer.h"
+#include "ruling.h"
 
 static void read_options(const struct ks_options *options, struct ks_consumer_options *out) {
   out->conninfo = ks_options_string(options, KS_OPT_DATABASE);
@@ -29,32 +30,13 @@ static void read_options(const struct ks_options *options, struct ks_consumer_op
   out->until_caught_up = ks_options_flag(options, KS_OPT_UNTIL_CAUGHT_UP);
 }
 
-static bool parse_place(const char *text, enum ks_topic *topic, int32_t *partition, struct ks_error *err) {
-  const char *slash = strrchr(text, '/');
-  char *end = NULL;
-  long number = slash ? strtol(slash + 1, &end, 10) : -1;
-  int found = slash ? ks_topic_find((struct ks_bytes){text, (size_t)(slash - text)}) : -1;
-  if (found < 0 && slash) {  // "changes/3" is enough
-    for (int t = 0; t < KS_TOPIC_COUNT; t++)
-      if (strncmp(ks_topic_name(t) + strlen("keepsake."), text, (size_t)(slash - text)) == 0) found = t;
-  }
-  if (found < 0 || !end || *end || end == slash + 1 || number < 0 || number >= KS_PARTITIONS_MAX) {
-    ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "\"%s\" is no TOPIC/PARTITION", text);
-    return ks_error_hint(err, "For example --resume keepsake.changes/3.");
-  }
-  *topic = found;
-  *partition = (int32_t)number;
-  return true;
-}
-
 // --resume: what stands stopped there goes on, and the watch on its dead letters begins anew.
 static bool resume(struct ks_store *store, const char *place, struct ks_error *err) {
-  enum ks_topic topic = KS_TOPIC_CHANGES;
-  int32_t partition = 0;
-  if (!parse_place(place, &topic, &partition, err)) return false;
+  struct ks_place at;
+  if (!ks_place_parse(place, "--resume", &at, NULL, NULL, err)) return false;
   char number[16];
-  snprintf(number, sizeof number, "%d", partition);
-  const char *const values[] = {ks_topic_name(topic), number};
+  snprintf(number, sizeof number, "%d", at.partition);
+  const char *const values[] = {ks_topic_name(at.topic), number};
   struct ks_rows rows;
   if (!ks_store_query(store,
                       "WITH gone_on AS (UPDATE keepsake.position SET state = 'live', reason = NULL, generation = generation + 1, updated_at = now()"
@@ -66,7 +48,7 @@ static bool resume(struct ks_store *store, const char *place, struct ks_error *e
   if (count > 0) ks_log(KS_LOG_INFO, "stopped streams go on", "topic", values[0], "partition", number, "kinds", ks_rows_text(&rows, 0, 1), NULL);
   ks_rows_free(&rows);
   if (count > 0) return true;
-  ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_REFUSED, "nothing stands stopped at %s/%d", values[0], partition);
+  ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_REFUSED, "nothing stands stopped at %s/%d", values[0], at.partition);
   return ks_error_hint(err, "`keepsake status` lists the streams that do.");
 }
 
@@ -102,16 +84,37 @@ static bool catch_up(struct ks_store *store, struct ks_kafka *kafka, struct ks_e
   return ok;
 }
 
+static bool give_rulings(const struct ks_options *options, const struct ks_consumer_options *consumer, struct ks_store *store, struct ks_kafka *kafka, struct ks_ruling_request *list,
+                         int count, struct ks_error *err) {
+  struct ks_ruling_desk desk = {.options = options, .config = &consumer->kafka, .kafka = kafka, .store = store};
+  bool found;
+  if (!ks_store_lineage(store, &desk.lineage, &found, err)) return false;
+  if (found) return ks_rulings_give(&desk, list, count, err);
+  ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_REFUSED, "the database belongs to no log yet");
+  return ks_error_hint(err, "Run `keepsake init`.");
+}
+
+// What is to be done once, before the consumer runs: rulings first, for what they let go need not be resumed.
 static bool prepare(const struct ks_options *options, const struct ks_consumer_options *consumer, struct ks_error *err) {
-  int count;
-  const char *const *places = ks_options_list(options, KS_OPT_RESUME, &count);
-  bool catching_up = ks_options_flag(options, KS_OPT_CATCH_UP);
-  if (count == 0 && !catching_up) return true;
-  struct ks_store *store = ks_store_open(consumer->conninfo, "consume/prepare", KS_STORE_WRITER, err);
-  struct ks_kafka *kafka = store && catching_up ? ks_kafka_open(&consumer->kafka, 10000, err) : NULL;
-  bool ok = store && (!catching_up || kafka);
-  for (int i = 0; ok && i < count; i++) ok = resume(store, places[i], err);
-  if (ok && catching_up) ok = catch_up(store, kafka, err);
+  int resumes, rulings;
+  struct ks_ruling_request *list = NULL;
+  struct ks_store *store = NULL;
+  struct ks_kafka *kafka = NULL;
+  const char *const *places = ks_options_list(options, KS_OPT_RESUME, &resumes);
+  bool catching_up = ks_options_flag(options, KS_OPT_CATCH_UP), dry_run = ks_options_flag(options, KS_OPT_DRY_RUN);
+  bool ok = ks_ruling_requests_read(options, &list, &rulings, err);
+  if (ok && dry_run && rulings == 0) {
+    ok = ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "--dry-run shows what --exclude and --accept-gap would publish, and neither was given");
+    ks_error_hint(err, "`keepsake status` says how far the database is.");
+  }
+  if (!ok || (rulings == 0 && resumes == 0 && !catching_up)) goto done;
+  ok = (store = ks_store_open(consumer->conninfo, "consume/prepare", KS_STORE_WRITER, err)) != NULL;
+  ok = ok && ((rulings == 0 && !catching_up) || (kafka = ks_kafka_open(&consumer->kafka, 10000, err)));
+  ok = ok && (rulings == 0 || give_rulings(options, consumer, store, kafka, list, rulings, err));
+  for (int i = 0; ok && !dry_run && i < resumes; i++) ok = resume(store, places[i], err);
+  if (ok && !dry_run && catching_up) ok = catch_up(store, kafka, err);
+done:
+  ks_ruling_requests_free(list, rulings);
   ks_kafka_close(kafka);
   ks_store_close(store);
   return ok;
@@ -140,6 +143,7 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
     return KS_EXIT_USAGE;
   }
   if (!ks_kafka_config_read(options, &consumer.kafka, err) || !prepare(options, &consumer, err)) return err->exit;
+  if (ks_options_flag(options, KS_OPT_DRY_RUN)) return KS_EXIT_DONE;
   int64_t begun = ks_clock_monotonic_ms();
   enum ks_exit exit = ks_consumer_run(&consumer, &result, err);
   int64_t took = ks_clock_monotonic_ms() - begun;
@@ -147,7 +151,7 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
   return exit == KS_EXIT_DONE && consumer.until_caught_up ? report_end(&result, err) : exit;
 }
 
-static const enum ks_option OPTIONS[] = {KS_OPT_UNTIL_CAUGHT_UP, KS_OPT_CATCH_UP,    KS_OPT_DEAD_LETTER_LIMIT, KS_OPT_RESUME,   KS_OPT_GROUP,       KS_OPT_INSTANCE_ID, KS_OPT_CONNECTIONS, KS_OPT_BATCH_EVENTS,
+static const enum ks_option OPTIONS[] = {KS_OPT_UNTIL_CAUGHT_UP, KS_OPT_CATCH_UP,    KS_OPT_DEAD_LETTER_LIMIT, KS_OPT_EXCLUDE, KS_OPT_ACCEPT_GAP, KS_OPT_RESUME,   KS_OPT_GROUP,       KS_OPT_INSTANCE_ID, KS_OPT_CONNECTIONS, KS_OPT_BATCH_EVENTS,
                                          KS_OPT_BATCH_MS,        KS_OPT_MEMORY,      KS_OPT_SESSION_TIMEOUT,   KS_OPT_POLL_INTERVAL, KS_OPT_LEAVE_AFTER, KS_OPT_TAKEOVER_AFTER, KS_OPT_STATEMENT_TIMEOUT, KS_OPT_AUDIT_INTERVAL, KS_OPT_BACKOFF_MAX, KS_OPT_COUNT};
 
 const struct ks_command ks_consume_command = {
@@ -156,11 +160,17 @@ const struct ks_command ks_consume_command = {
     .summary = "follow the log and keep the database equal to it",
     .text = "Materializes the events of both topics into PostgreSQL, exactly once: positions move in the transaction that holds the rows. A daemon; with "
             "--until-caught-up it ends when the log's present end has been applied. Several consumers share the work as one Kafka group.\n\n"
-            "A partition over the dead-letter limit stops, the others go on; so does one before a gap in the log. A log that is another one, shorter or "
-            "expired is refused before anything is applied. While PostgreSQL is away it waits, and leaves the group after --leave-after.",
+            "A partition over the dead-letter limit stops, the others go on; so does one before a gap in the log, and a single stream before an event that PostgreSQL "
+            "refuses. A log that is another one, shorter or expired is refused before anything is applied. While PostgreSQL is away it waits, and leaves the group after "
+            "--leave-after.\n\n"
+            "--exclude and --accept-gap publish an operator's ruling into the log, where it counts for every fold from then on: a rebuild, another consumer, an old dump. They are "
+            "refused (6) where nothing stands stopped for that; what will be published is shown first, and needs --yes where there is no terminal. Then it consumes as usual, "
+            "and meets its own ruling. The same command again publishes nothing twice. --dry-run only shows.",
     .examples = "keepsake consume -b kafka:9092 -d 'dbname=keepsake'\n"
                 "keepsake consume --until-caught-up            # in tests, in scripts\n"
                 "keepsake consume --resume keepsake.changes/3  # after its cause was mended\n"
+                "keepsake consume --exclude keepsake.changes/3:97 --dry-run\n"
+                "keepsake consume --accept-gap keepsake.changes/3:120-131 --yes\n"
                 "keepsake consume --catch-up                   # an empty database beside an old log, without a rebuild",
     .options = OPTIONS,
     .run = run,

@@ -31,7 +31,7 @@ static void tear(struct ks_consumer *c, struct ks_lane *lane) {
 
 // The partition stops before a gap that no ruling accepts; the others go on.
 static bool stop_at_gap(struct ks_consumer *c, struct ks_lane *lane, int64_t next, struct ks_error *err) {
-  char reason[300];
+  char reason[120];
   bool ours;
   snprintf(reason, sizeof reason, "gap: offsets %" PRId64 " to %" PRId64 " of the log are missing", lane->expected, next - 1);
   if (!ks_store_can_write(c->store) && !ks_store_reopen(c->store, err)) return false;
@@ -49,6 +49,16 @@ static bool stop_at_gap(struct ks_consumer *c, struct ks_lane *lane, int64_t nex
   lane->ended = KS_LANE_STOPPED;
   ks_log(KS_LOG_ERROR, "partition stopped", "topic", ks_topic_name(lane->topic), "partition", KS_LOG_INT(lane->partition), "reason", reason, "next",
          "see docs/operations.md; nothing was applied past the gap", NULL);
+  return true;
+}
+
+// The rulings accept that all live streams of the lane lack what is missing below `next`; what a stream has passed already it does not lack.
+static bool accepted(struct ks_lane *lane, int64_t next) {
+  unsigned live = ks_lane_live(lane);
+  for (int k = 0; k < KS_KIND_COUNT; k++) {
+    int64_t stands = lane->streams[k].next_offset, from = stands > lane->expected ? stands : lane->expected;
+    if (live & 1u << k && from < next && !ks_rulings_explain(&lane->rulings, 1u << k, from, next)) return false;
+  }
   return true;
 }
 
@@ -71,9 +81,8 @@ static bool meet_gap(struct ks_consumer *c, struct ks_lane *lane, const struct k
     tear(c, lane);
     return true;
   }
-  if (!ks_lookahead_gap(&c->options->kafka, c->kafka, lane->topic, lane->partition, c->lineage.partitions, ks_lane_live(lane), lane->expected, next, &lane->rulings, &found, err))
-    return false;
-  if (!found) return stop_at_gap(c, lane, next, err);
+  if (!ks_lookahead_rulings(&c->options->kafka, c->kafka, lane->topic, lane->partition, c->lineage.partitions, next, &lane->rulings, err)) return false;
+  if (!accepted(lane, next)) return stop_at_gap(c, lane, next, err);
   lane->expected = next;
   return true;
 }

@@ -4,7 +4,7 @@
 #define KS_CONSUMER_GROUP_H
 
 #include "../core/kafka.h"
-#include "../core/record.h"
+#include "../core/place.h"
 
 struct ks_group;
 
@@ -22,12 +22,6 @@ enum ks_group_event {
   KS_GROUP_LOST,      // as REVOKED, but it is somebody else's already
   KS_GROUP_DOUBT,     // a partition that we read was seen to be missing: it may be another log that we read next. Check all before reading on
   KS_GROUP_FAILED,    // *err; not to be used further but for close
-};
-
-struct ks_place {
-  enum ks_topic topic;
-  int32_t partition;
-  int64_t offset;
 };
 
 // Makes the client and joins the group with both topics. NULL on failure.

@@ -11,6 +11,10 @@
 #include "../core/store_stream.h"
 #include "health.h"
 
+// How the reasons begin that are written beside stopped streams.
+#define KS_STOP_GAP "gap"
+#define KS_STOP_REFUSED "refused-by-postgresql"
+
 enum ks_lane_end { KS_LANE_GOES_ON, KS_LANE_STOPPED, KS_LANE_FENCED };
 
 struct ks_lane {

@@ -6,9 +6,9 @@
 #include "../core/fold.h"
 #include "../core/kafka.h"
 
-// Gathers the rulings at or above `to`. *found: one of them accepts that the offsets from..to-1 are missing for all these kinds.
-bool ks_lookahead_gap(const struct ks_kafka_config *config, struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int32_t partitions, unsigned kinds,
-                      int64_t from, int64_t to, struct ks_rulings *rulings, bool *found, struct ks_error *err);
+// Gathers the partition's rulings that stand at or above `from`.
+bool ks_lookahead_rulings(const struct ks_kafka_config *config, struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int32_t partitions, int64_t from,
+                          struct ks_rulings *rulings, struct ks_error *err);
 
 // The streams that have records of the log, or were touched by an erasure, among the offsets that an accept-gap ruling says are lost to them (set of kinds).
 bool ks_lookahead_accepted(const struct ks_kafka_config *config, enum ks_topic topic, int32_t partition, int32_t partitions, unsigned kinds, const struct ks_ruling *ruling,

@@ -68,6 +68,8 @@ bool ks_kafka_topic_make(struct ks_kafka *kafka, enum ks_topic topic, int32_t pa
 // -1 where the broker did not say.
 bool ks_kafka_publish(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, struct ks_bytes key, const char *type, const char *id,
                       const char *source, struct ks_bytes value, int64_t *offset, struct ks_error *err);
+// The same for a whole record, to its topic and partition with its key, headers and value; offset and time are not looked at. `name` is what errors call it.
+bool ks_kafka_publish_record(struct ks_kafka *kafka, const struct ks_record *record, const char *name, int64_t *offset, struct ks_error *err);
 
 // A random UUID in lower case (for lineages, ids of what we publish).
 bool ks_uuid_make(char uuid[KS_UUID_SIZE + 1], struct ks_error *err);

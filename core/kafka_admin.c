@@ -131,12 +131,14 @@ static bool open_producer(struct ks_kafka *kafka, struct ks_error *err) {
   return true;
 }
 
-static rd_kafka_headers_t *make_headers(const char *type, const char *id, const char *source) {
-  rd_kafka_headers_t *headers = rd_kafka_headers_new(5);
-  if (!headers) return NULL;
-  const char *const pairs[][2] = {
-      {"ce_specversion", "1.0"}, {"ce_id", id}, {"ce_source", source}, {"ce_type", type}, {"content-type", "application/json"}};
-  for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) rd_kafka_header_add(headers, pairs[i][0], -1, pairs[i][1], -1);
+static rd_kafka_headers_t *make_headers(const struct ks_record *record) {
+  rd_kafka_headers_t *headers = rd_kafka_headers_new(record->header_count);
+  for (size_t i = 0; headers && i < record->header_count; i++) {
+    const struct ks_header *h = &record->headers[i];
+    if (rd_kafka_header_add(headers, h->name.data, (ssize_t)h->name.size, h->value.data, (ssize_t)h->value.size) == RD_KAFKA_RESP_ERR_NO_ERROR) continue;
+    rd_kafka_headers_destroy(headers);
+    return NULL;
+  }
   return headers;
 }
 
@@ -149,17 +151,24 @@ static void drop_producer(struct ks_kafka *kafka) {
 
 bool ks_kafka_publish(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, struct ks_bytes key, const char *type, const char *id,
                       const char *source, struct ks_bytes value, int64_t *offset, struct ks_error *err) {
+  const struct ks_header headers[] = {{KS_BYTES("ce_specversion"), KS_BYTES("1.0")}, {KS_BYTES("ce_id"), ks_bytes_string(id)}, {KS_BYTES("ce_source"), ks_bytes_string(source)},
+                                      {KS_BYTES("ce_type"), ks_bytes_string(type)}, {KS_BYTES("content-type"), KS_BYTES("application/json")}};
+  const struct ks_record record = {.topic = topic, .partition = partition, .key = key, .value = value, .headers = headers, .header_count = sizeof headers / sizeof *headers};
+  return ks_kafka_publish_record(kafka, &record, type, offset, err);
+}
+
+bool ks_kafka_publish_record(struct ks_kafka *kafka, const struct ks_record *record, const char *name, int64_t *offset, struct ks_error *err) {
   enum { PATIENCE_MS = 60000 };
   char place[64], what[256];
   struct receipt receipt = {.offset = -1};
   *offset = -1;
-  snprintf(what, sizeof what, "cannot publish %s to %s", type, ks_kafka_place(place, topic, partition));
+  snprintf(what, sizeof what, "cannot publish %s to %s", name, ks_kafka_place(place, record->topic, record->partition));
   if (!open_producer(kafka, err)) return false;
-  rd_kafka_headers_t *headers = make_headers(type, id, source);
+  rd_kafka_headers_t *headers = make_headers(record);
   if (!headers) return ks_error_memory(err);
-  rd_kafka_resp_err_t code = rd_kafka_producev(kafka->producer, RD_KAFKA_V_TOPIC(ks_topic_name(topic)), RD_KAFKA_V_PARTITION(partition),
-                                               RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(key.data, key.size),
-                                               RD_KAFKA_V_VALUE((void *)(uintptr_t)value.data, value.size), RD_KAFKA_V_HEADERS(headers),
+  rd_kafka_resp_err_t code = rd_kafka_producev(kafka->producer, RD_KAFKA_V_TOPIC(ks_topic_name(record->topic)), RD_KAFKA_V_PARTITION(record->partition),
+                                               RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(record->key.data, record->key.size),
+                                               RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value.data, record->value.size), RD_KAFKA_V_HEADERS(headers),
                                                RD_KAFKA_V_OPAQUE(&receipt), RD_KAFKA_V_END);
   if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
     rd_kafka_headers_destroy(headers);  // ours still

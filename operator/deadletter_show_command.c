@@ -7,36 +7,12 @@
 #include "../core/clock.h"
 #include "../core/event.h"
 #include "../core/json.h"
+#include "../core/place.h"
 #include "../core/sql.h"
 #include "../core/store.h"
 #include "deadletter_advice.h"
 
 enum { TIME, KIND, REASON, DETAIL, HASH, USER, SOURCE, KEY, HEADERS, VALUE, VALUE_SIZE };
-
-struct place {
-  enum ks_topic topic;
-  int32_t partition;
-  int64_t offset;
-};
-
-// TOPIC/PARTITION:OFFSET
-static bool read_place(const char *text, struct place *place, struct ks_error *err) {
-  const char *slash = strrchr(text, '/');
-  char *end;
-  int topic = slash ? ks_topic_find((struct ks_bytes){text, (size_t)(slash - text)}) : -1;
-  if (topic >= 0) {
-    place->topic = (enum ks_topic)topic;
-    long partition = strtol(slash + 1, &end, 10);
-    if (end != slash + 1 && *end == ':' && partition >= 0 && partition < KS_PARTITIONS_MAX) {
-      place->partition = (int32_t)partition;
-      const char *digits = end + 1;
-      place->offset = strtoll(digits, &end, 10);
-      if (end != digits && *end == 0 && place->offset >= 0) return true;
-    }
-  }
-  ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "'%.80s' is no place in the log", text);
-  return ks_error_hint(err, "Write TOPIC/PARTITION:OFFSET, for example keepsake.changes/3:17, as keepsake deadletter list prints it.");
-}
 
 static int digit(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }
 
@@ -110,7 +86,7 @@ static enum ks_reason find_reason(const char *code) {
   return found < 0 ? KS_REASON_NONE : (enum ks_reason)found;
 }
 
-static void print_text(const struct place *place, const struct ks_rows *rows, struct ks_bytes key, struct ks_bytes headers, struct ks_bytes value) {
+static void print_text(const struct ks_place *place, const struct ks_rows *rows, struct ks_bytes key, struct ks_bytes headers, struct ks_bytes value) {
   char time[32];
   struct ks_bytes name, content;
   const char *code = ks_rows_text(rows, 0, REASON), *detail = ks_rows_text(rows, 0, DETAIL);
@@ -145,7 +121,7 @@ static void print_text(const struct place *place, const struct ks_rows *rows, st
   printf("next    %s\n", ks_deadletter_advice(reason));
 }
 
-static bool print_json(const struct place *place, const struct ks_rows *rows, struct ks_bytes key, struct ks_bytes headers, struct ks_bytes value) {
+static bool print_json(const struct ks_place *place, const struct ks_rows *rows, struct ks_bytes key, struct ks_bytes headers, struct ks_bytes value) {
   struct ks_bytes name, content;
   struct ks_json *list = headers.data ? ks_json_pack("[]") : ks_json_pack("n");
   for (struct ks_bytes rest = headers; next_run(&rest, &name) && next_run(&rest, &content);) {
@@ -165,25 +141,38 @@ static bool print_json(const struct place *place, const struct ks_rows *rows, st
   return ok;
 }
 
-static bool show(const struct ks_options *options, const struct place *place, const struct ks_rows *rows, struct ks_error *err) {
-  struct ks_bytes key = {0}, headers = {0}, value = {0};
-  bool ok = decode(ks_rows_text(rows, 0, KEY), &key) && decode(ks_rows_text(rows, 0, HEADERS), &headers) && decode(ks_rows_text(rows, 0, VALUE), &value);
-  if (ok && ks_options_flag(options, KS_OPT_JSON)) ok = print_json(place, rows, key, headers, value);
-  else if (ok) print_text(place, rows, key, headers, value);
+static void free_bytes(struct ks_bytes key, struct ks_bytes headers, struct ks_bytes value) {
   free((void *)(uintptr_t)key.data);
   free((void *)(uintptr_t)headers.data);
   free((void *)(uintptr_t)value.data);
+}
+
+static bool show(const struct ks_options *options, const struct ks_place *place, const struct ks_rows *rows, struct ks_error *err) {
+  struct ks_bytes key = {0}, headers = {0}, value = {0};
+  bool ok = decode(ks_rows_text(rows, 0, KEY), &key) && decode(ks_rows_text(rows, 0, HEADERS), &headers) && decode(ks_rows_text(rows, 0, VALUE), &value);
+  bool raw = ks_options_flag(options, KS_OPT_RAW), kept = key.data || headers.data || value.data;
+  if (ok && raw && !kept) {
+    const char *why = ks_deadletter_why_no_bytes(find_reason(ks_rows_text(rows, 0, REASON)));
+    free_bytes(key, headers, value);
+    ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_INCONCLUSIVE, "the database keeps no bytes of %s/%d:%lld: %s", ks_topic_name(place->topic), (int)place->partition, (long long)place->offset,
+                 why ? why : "the person was erased");
+    return ks_error_hint(err, "Its position, reason and hash are kept: keepsake deadletter show without --raw.");
+  }
+  if (ok && raw) fwrite(value.data ? value.data : "", 1, value.size, stdout);
+  else if (ok && ks_options_flag(options, KS_OPT_JSON)) ok = print_json(place, rows, key, headers, value);
+  else if (ok) print_text(place, rows, key, headers, value);
+  free_bytes(key, headers, value);
   return ok || ks_error_memory(err);
 }
 
 static bool find_and_show(const struct ks_options *options, struct ks_store **store, struct ks_error *err) {
   int count;
-  struct place place = {0};
+  struct ks_place place = {0};
   struct ks_rows rows;
   char partition[16], offset[24];
   const char *const *arguments = ks_options_arguments(options, &count);
   if (count != 1) return ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "deadletter show takes one place, TOPIC/PARTITION:OFFSET");
-  if (!read_place(arguments[0], &place, err)) return false;
+  if (!ks_place_parse(arguments[0], "", &place, &place.offset, NULL, err)) return false;
   *store = ks_store_open(ks_options_string(options, KS_OPT_DATABASE), "deadletter", KS_STORE_OPERATOR, err);
   if (!*store) return false;
   snprintf(partition, sizeof partition, "%d", (int)place.partition);
@@ -213,8 +202,9 @@ const struct ks_command ks_deadletter_show_command = {
     .arguments_max = 1,
     .summary = "show everything about one dead letter, and what to do",
     .text = "Prints place, time, reason, hash, user and source, and the record as it stands in the log: key, headers in their order, value. Bytes that are no text are printed "
-            "in hex. Where the database keeps no bytes it says why.",
-    .examples = "keepsake deadletter show keepsake.changes/3:17",
-    .options = (const enum ks_option[]){KS_OPT_COUNT},
+            "in hex. Where the database keeps no bytes it says why. With --raw the value alone is written, byte for byte; null and empty are then alike: without --raw they differ.",
+    .examples = "keepsake deadletter show keepsake.changes/3:17\n"
+                "keepsake deadletter show keepsake.changes/3:17 --raw > value",
+    .options = (const enum ks_option[]){KS_OPT_RAW, KS_OPT_COUNT},
     .run = run,
 };

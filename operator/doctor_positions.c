@@ -4,6 +4,7 @@
 
 #include "columns.h"
 #include "doctor.h"
+#include "rulings_seen.h"
 
 struct sums {
   int64_t lag;
@@ -84,6 +85,20 @@ static void look_for_missing(struct ks_doctor *doctor) {
                 "keepsake init, which makes them restoring, then keepsake restore rebuild");
 }
 
+static void list_rulings(struct ks_doctor *doctor, bool has_log) {
+  struct ks_rulings_seen seen = {0};
+  struct ks_error err;
+  char place[64], value[160];
+  bool ok = ks_rulings_seen_applied(&seen, doctor->store, &err) && (!has_log || ks_rulings_seen_ahead(&seen, &doctor->config, doctor->kafka, &doctor->streams, doctor->partitions, &err));
+  if (!ok) ks_doctor_add_error(doctor, "streams", "rulings", KS_FOUND_UNKNOWN, &err);
+  for (int i = 0; i < seen.count; i++) {
+    snprintf(place, sizeof place, "%s/%d", ks_topic_name(seen.list[i].topic), (int)seen.list[i].partition);
+    ks_ruling_seen_text(&seen.list[i], value);
+    ks_doctor_add(doctor, place, "ruling", value, seen.list[i].applied ? "database" : "log", KS_FOUND_OK, NULL, NULL);
+  }
+  ks_rulings_seen_free(&seen);
+}
+
 void ks_doctor_look_at_positions(struct ks_doctor *doctor) {
   struct sums sums = {0};
   char value[128], number[32];
@@ -94,6 +109,7 @@ void ks_doctor_look_at_positions(struct ks_doctor *doctor) {
     if (s->state == KS_STATE_STOPPED) say_stopped(doctor, s);
   }
   bool has_log = doctor->kafka && doctor->partitions > 0;
+  list_rulings(doctor, has_log);
   for (int from = 0, to; has_log && from < doctor->streams.count; from = to) {
     const struct ks_stream *first = &doctor->streams.list[from];
     for (to = from + 1; to < doctor->streams.count && doctor->streams.list[to].topic == first->topic && doctor->streams.list[to].partition == first->partition; to++) {

@@ -5,6 +5,7 @@
 #include "../core/json.h"
 #include "../core/kafka.h"
 #include "../core/store_stream.h"
+#include "rulings_seen.h"
 
 struct ks_status_place {  // one partition of one topic
   int64_t position;       // the lowest of its live and stopped streams; -1: none is
@@ -23,6 +24,7 @@ struct ks_status {
   int64_t lag;             // -1: not known
   double applied_per_s, published_per_s;  // -1: not known
   struct ks_rows dead_letters, sources, restores;
+  struct ks_rulings_seen rulings;
 };
 
 // Reads what can be read: what cannot is told by has_… and its error. False only when a stop was asked or memory is out.
@@ -33,7 +35,7 @@ void ks_status_print(const struct ks_status *status);
 bool ks_status_print_json(const struct ks_status *status);
 
 // What to do about a stopped stream, by its reason; in a buffer of the caller.
-const char *ks_status_next(char text[200], const struct ks_stream *stream);
+const char *ks_status_next(char text[300], const struct ks_stream *stream);
 // Seconds until the positions have reached the log's end at the present rates; -1: not known, or never.
 int64_t ks_status_seconds_left(const struct ks_status *status);
 

@@ -34,7 +34,7 @@ static struct ks_json *places_json(const struct ks_status *status) {
 
 static struct ks_json *streams_json(const struct ks_status *status) {
   struct ks_json *list = ks_json_pack("[]");
-  char next[200];
+  char next[300];
   for (int i = 0; i < status->streams.count; i++) {
     const struct ks_stream *s = &status->streams.list[i];
     const struct ks_fold_counts *c = &s->counts;
@@ -68,15 +68,17 @@ bool ks_status_print_json(const struct ks_status *status) {
     ks_json_append(sources, ks_json_pack("{s:o, s:o, s:o, s:I, s:I}", "source", text_at(&status->sources, row, 0), "reason", text_at(&status->sources, row, 1), "topic",
                                          text_at(&status->sources, row, 2), "partition", ks_rows_int(&status->sources, row, 3), "count", ks_rows_int(&status->sources, row, 4)));
   }
+  struct ks_json *rulings = ks_json_pack("[]");
+  for (int i = 0; i < status->rulings.count; i++) ks_json_append(rulings, ks_ruling_seen_json(&status->rulings.list[i]));
   int64_t left = ks_status_seconds_left(status);
   char range[KS_SHARD_TEXT];
   bool is_shard = !ks_shard_is_all(status->shard, status->partitions);
-  struct ks_json *all = ks_json_pack("{s:o, s:o, s:s?, s:s?, s:i, s:i, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kafka", error_json(status->has_log, &status->log_error), "postgresql",
+  struct ks_json *all = ks_json_pack("{s:o, s:o, s:s?, s:s?, s:i, s:i, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kafka", error_json(status->has_log, &status->log_error), "postgresql",
                                      error_json(status->has_database, &status->database_error), "lineage", status->lineage.partitions ? status->lineage.lineage : NULL, "log_lineage", status->log_lineage[0] ? status->log_lineage : NULL, "epoch",
                                      (int)status->lineage.epoch, "partitions", (int)status->partitions, "shard", is_shard ? ks_shard_text(status->shard, range) : NULL, "states", states_json(status), "lag", number_or_null(status->lag >= 0, status->lag),
                                      "applied_per_second", number_or_null(status->applied_per_s >= 0, (int64_t)status->applied_per_s), "published_per_second",
                                      number_or_null(status->published_per_s >= 0, (int64_t)status->published_per_s), "seconds_left", number_or_null(left >= 0, left), "positions",
-                                     places_json(status), "streams", streams_json(status), "restore", restore_json(status), "dead_letters", reasons, "sources", sources);
+                                     places_json(status), "streams", streams_json(status), "restore", restore_json(status), "dead_letters", reasons, "sources", sources, "rulings", rulings);
   bool ok = all && ks_json_print(all, stdout);
   ks_json_free(all);
   return ok;

@@ -90,7 +90,7 @@ static void print_rates(const struct ks_status *status) {
 }
 
 static void print_stopped(const struct ks_status *status) {
-  char text[200];
+  char text[300];
   for (int i = 0; i < status->streams.count; i++) {
     const struct ks_stream *s = &status->streams.list[i];
     // Streams of a partition that stand stopped for the same reason are told of once.
@@ -127,6 +127,16 @@ static void print_restoring(const struct ks_status *status) {
     if (running) waiting = 0;
   }
   if (waiting) printf("\n%d streams are restoring: readers are told so, and nobody advances them\n  next: keepsake restore rebuild\n", waiting);
+}
+
+static void print_rulings(const struct ks_status *status) {
+  char text[160];
+  for (int i = 0; i < status->rulings.count; i++) {
+    const struct ks_ruling_seen *ruling = &status->rulings.list[i];
+    ks_ruling_seen_text(ruling, text);
+    printf("%s  %s/%d %s\n", i ? "" : "\nrulings:\n", ks_topic_name(ruling->topic), (int)ruling->partition, text);
+  }
+  if (status->rulings.not_all) puts("\nthe database is too far behind to look for rulings that it has not applied yet");
 }
 
 static void print_dead_letters(const struct ks_status *status) {
@@ -170,5 +180,6 @@ void ks_status_print(const struct ks_status *status) {
   print_kinds(status);
   print_stopped(status);
   print_restoring(status);
+  print_rulings(status);
   print_dead_letters(status);
 }

@@ -61,7 +61,8 @@ static bool read_streams(struct ks_status *status, struct ks_store *store) {
 static bool read_lists(struct ks_status *status, struct ks_store *store) {
   return ks_store_query(store, ks_sql_query("status_dead_letters"), 0, NULL, &status->dead_letters, &status->database_error) &&
          ks_store_query(store, ks_sql_query("status_sources"), 1, (const char *const[]){"10"}, &status->sources, &status->database_error) &&
-         ks_store_query(store, ks_sql_query("status_restores"), 0, NULL, &status->restores, &status->database_error);
+         ks_store_query(store, ks_sql_query("status_restores"), 0, NULL, &status->restores, &status->database_error) &&
+         ks_rulings_seen_applied(&status->rulings, store, &status->database_error);
 }
 
 static bool read_lineage(struct ks_status *status, struct ks_store *store) {
@@ -133,6 +134,8 @@ bool ks_status_read(struct ks_status *status, const struct ks_options *options, 
   }
   status->shard = status->lineage.partitions ? status->lineage.shard : (struct ks_shard){0, status->partitions - 1};
   status->has_log = status->has_log && read_genesis(status, kafka, config.brokers);
+  if (status->has_log && status->has_database)
+    status->has_log = ks_rulings_seen_ahead(&status->rulings, &config, kafka, &status->streams, status->partitions, &status->log_error);
   bool ok = make_places(status, err) && sample(status, store, kafka, err);
   if (ok) sum_lag(status);
   ks_kafka_close(kafka);
@@ -146,18 +149,22 @@ void ks_status_free(struct ks_status *status) {
   ks_rows_free(&status->dead_letters);
   ks_rows_free(&status->sources);
   ks_rows_free(&status->restores);
+  ks_rulings_seen_free(&status->rulings);
 }
 
-const char *ks_status_next(char text[200], const struct ks_stream *stream) {
+const char *ks_status_next(char text[300], const struct ks_stream *stream) {
+  const char *topic = ks_topic_name(stream->topic);
+  int partition = stream->partition;
+  long long from, last;
   if (strncmp(stream->reason, "dead-letter-limit", 17) == 0) {
-    snprintf(text, 200, "mend the sources below, then: keepsake consume --resume %s/%d", ks_topic_name(stream->topic), (int)stream->partition);
-  } else if (strncmp(stream->reason, "gap", 3) == 0) {
-    snprintf(text, 200, "keepsake doctor, then docs/operations.md, \"One partition or stream stands stopped\"");
-  } else if (strncmp(stream->reason, "refused-by-postgresql", 21) == 0) {
-    snprintf(text, 200, "a defect of keepsake's: docs/operations.md, \"One partition or stream stands stopped\"; then keepsake consume --resume %s/%d", ks_topic_name(stream->topic),
-             (int)stream->partition);
+    snprintf(text, 300, "mend the sources below, then: keepsake consume --resume %s/%d", topic, partition);
+  } else if (sscanf(stream->reason, "gap: offsets %lld to %lld", &from, &last) == 2) {
+    snprintf(text, 300, "keepsake doctor; look for these records in every copy of the log; if they are nowhere: keepsake consume --accept-gap %s/%d:%lld-%lld", topic, partition, from, last);
+  } else if (sscanf(stream->reason, "refused-by-postgresql at offset %lld", &from) == 1) {
+    snprintf(text, 300, "a defect of keepsake's: mend postgresql or keepsake, then: keepsake consume --resume %s/%d; or leave that event out, for good: keepsake consume --exclude %s/%d:%lld",
+             topic, partition, topic, partition, from);
   } else {
-    snprintf(text, 200, "docs/operations.md; when mended: keepsake consume --resume %s/%d", ks_topic_name(stream->topic), (int)stream->partition);
+    snprintf(text, 300, "docs/operations.md; when mended: keepsake consume --resume %s/%d", topic, partition);
   }
   return text;
 }

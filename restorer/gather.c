@@ -259,7 +259,8 @@ static bool settle(struct ks_gather_part *part, struct ks_error *err) {
     if (ks_rulings_explain(&part->rulings, kinds, gap->from, gap->to)) continue;
     ks_error_set(err, KS_ERROR_LOST, KS_EXIT_LOST, "%s/%d: the log has a gap, offsets %lld to %lld are missing", topic, (int)part->partition, (long long)gap->from,
                  (long long)gap->to - 1);
-    return ks_error_hint(err, "Nothing was written. Is there another copy of these records? keepsake doctor shows what deletes records; docs/operations.md says how to go on.");
+    return ks_error_hint(err, "Nothing was written. Is there another copy of these records? If not, `keepsake consume --accept-gap %s/%d:%lld-%lld` accepts the loss; docs/operations.md says when.",
+                         topic, (int)part->partition, (long long)gap->from, (long long)gap->to - 1);
   }
   if (!part->has_genesis) {
     ks_error_set(err, KS_ERROR_LOST, KS_EXIT_LOST, "%s/%d: the log has no genesis record: its beginning is missing, or it was never begun", topic, (int)part->partition);

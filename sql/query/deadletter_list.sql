@@ -1,8 +1,12 @@
--- Dead letters, the newest last within each partition. $1 reason, $2 kind, $3 limit, $4 users as an array; null: any.
+-- Dead letters, the oldest first. Null means any: $1 reason, $2 kind, $3 users as an array, $4 topic, $5 partition, $6 since (ms), $7 until (ms, excluded). $8 limit.
 SELECT d.topic, d.partition, d."offset", d.time_ms, d.kind, d.reason, d.user_id, d.source, d.detail, d.value IS NOT NULL OR d.key IS NOT NULL OR d.headers IS NOT NULL AS kept
 FROM keepsake.dead_letter d
 WHERE ($1::text IS NULL OR d.reason = $1)
   AND ($2::text IS NULL OR d.kind = $2::keepsake.kind)
-  AND ($4::text[] IS NULL OR d.user_id = ANY ($4::text[]))
+  AND ($3::text[] IS NULL OR d.user_id = ANY ($3::text[]))
+  AND ($4::text IS NULL OR d.topic = $4)
+  AND ($5::integer IS NULL OR d.partition = $5::integer)
+  AND ($6::bigint IS NULL OR d.time_ms >= $6::bigint)
+  AND ($7::bigint IS NULL OR d.time_ms < $7::bigint)
 ORDER BY d.time_ms, d.topic DESC, d.partition, d."offset"
-LIMIT $3::bigint
+LIMIT $8::bigint
