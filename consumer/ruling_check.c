@@ -221,6 +221,7 @@ bool ks_ruling_check(const struct ks_ruling_desk *desk, struct ks_ruling_request
     ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "there is no partition %d: the log has %d", place->partition, desk->lineage.partitions);
     return ks_error_hint(err, "Partitions are counted from 0.");
   }
+  if (!ks_shard_check_partition(desk->lineage.shard, place->partition, ks_topic_name(place->topic), err)) return false;
   request->standing = -1;
   // The log must be this database's, whole below its positions: else no ruling on it makes sense.
   bool ok = ks_lane_check(desk->store, desk->kafka, place->topic, place->partition, &desk->lineage, err) &&

@@ -60,6 +60,10 @@ static bool ask_database(struct ks_republish *republish, const struct ks_streams
   char partition[16];
   struct ks_rows rows;
   bool newer = false;
+  if (!stream && !ks_shard_holds(republish->lineage.shard, letter->target)) {
+    ks_letter_refuse(letter, "it belongs on keepsake.changes/%d, of which another database knows: this one is a shard", (int)letter->target);
+    return true;
+  }
   if (!stream || stream->state == KS_STATE_RESTORING || stream->state == KS_STATE_LOADING) {
     ks_letter_refuse(letter, "%s of keepsake.changes/%d is being restored: what stands there is not known yet", ks_kind_name(letter->kind), (int)letter->target);
     return true;
