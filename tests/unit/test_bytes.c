@@ -127,6 +127,18 @@ START_TEST(what_an_arena_gave_stays_in_place_until_reset) {
 }
 END_TEST
 
+START_TEST(an_arena_does_not_keep_a_very_large_block) {
+  struct ks_arena arena = {0};
+  ck_assert_ptr_nonnull(ks_arena_alloc(&arena, 3000000));
+  ks_arena_reset(&arena);
+  ck_assert_ptr_null(arena.block);
+  ck_assert_ptr_nonnull(ks_arena_alloc(&arena, 100));
+  ks_arena_reset(&arena);
+  ck_assert_ptr_nonnull(arena.block);
+  ks_arena_free(&arena);
+}
+END_TEST
+
 START_TEST(a_copy_in_an_arena_keeps_null_and_empty_apart) {
   struct ks_arena arena = {0};
   bool ok = true;
@@ -153,6 +165,7 @@ int main(void) {
   tcase_add_test(tests, a_buffer_keeps_what_was_added);
   tcase_add_test(tests, strings_are_escaped_for_json);
   tcase_add_test(tests, what_an_arena_gave_stays_in_place_until_reset);
+  tcase_add_test(tests, an_arena_does_not_keep_a_very_large_block);
   tcase_add_test(tests, a_copy_in_an_arena_keeps_null_and_empty_apart);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);

@@ -131,6 +131,19 @@ START_TEST(a_line_too_long_is_cut_and_stays_a_line) {
 }
 END_TEST
 
+START_TEST(a_sentence_too_long_is_cut_and_stays_a_line) {
+  static char large[100000];
+  memset(large, '"', sizeof large - 1);
+  ks_log_setup(false, false, false);
+  listen_begin();
+  ks_log_say("keepsake: ", large);
+  const char *text = listen_end();
+  ck_assert_uint_le(strlen(text), 8192);
+  ck_assert_ptr_eq(strchr(text, '\n'), text + strlen(text) - 1);
+  ck_assert_ptr_nonnull(strstr(text, "...\n"));
+}
+END_TEST
+
 START_TEST(every_length_of_line_is_valid_json) {
   static char value[3000];
   ks_log_setup(false, false, true);
@@ -193,6 +206,7 @@ int main(void) {
   tcase_add_test(tests, an_error_is_a_line_with_message_hint_and_sqlstate);
   tcase_add_test(tests, quiet_hides_what_is_not_a_warning_and_verbose_shows_all);
   tcase_add_test(tests, a_line_too_long_is_cut_and_stays_a_line);
+  tcase_add_test(tests, a_sentence_too_long_is_cut_and_stays_a_line);
   tcase_add_test(tests, every_length_of_line_is_valid_json);
   tcase_add_test(tests, threads_do_not_mix_their_lines);
   tcase_add_test(tests, lines_go_above_the_status_line);

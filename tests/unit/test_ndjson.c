@@ -41,6 +41,11 @@ START_TEST(an_event_is_one_line_of_attributes_and_then_its_document) {
   writes(&event, KS_BYTES("2024-03-03T18:09:23Z"),
          "{\"specversion\":\"1.0\",\"id\":\"e\",\"source\":\"/s\",\"type\":\"keepsake.note.delete.v1\",\"subject\":\"i-1\",\"partitionkey\":\"anna\","
          "\"time\":\"2024-03-03T18:09:23Z\",\"baserev\":\"0\"}\n");
+  // What is no change has no place in a file of changes; its type says so to the next reader.
+  event = (struct ks_event){.act = KS_ACT_CHUNK, .kind = KS_KIND_BLOB, .user = KS_BYTES("anna"), .source = KS_BYTES("/s"), .id = KS_BYTES("e"), .sequence = -1, .baserev = -1};
+  writes(&event, none, "{\"specversion\":\"1.0\",\"id\":\"e\",\"source\":\"/s\",\"type\":\"keepsake.blob.chunk.v1\",\"partitionkey\":\"anna\"}\n");
+  event = (struct ks_event){.act = KS_ACT_CONTROL, .sequence = -1, .baserev = -1};
+  writes(&event, none, "{\"specversion\":\"1.0\"}\n");
   event = (struct ks_event){.act = KS_ACT_ERASE, .user = KS_BYTES("anna"), .source = KS_BYTES("/s"), .id = KS_BYTES("e"), .sequence = -1, .baserev = -1};
   writes(&event, KS_BYTES("\xff"),
          "{\"specversion\":\"1.0\",\"id\":\"e\",\"source\":\"/s\",\"type\":\"keepsake.user.erase.v1\",\"partitionkey\":\"anna\"}\n");

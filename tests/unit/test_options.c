@@ -235,6 +235,7 @@ END_TEST
 
 static const char *const no_secrets[][2] = {
     {"-d", "host=db passfile=/etc/pgpass"},
+    {"-d", "host=db application_name=password_of_nobody"},
     {"-d", "postgresql://user@db:5432/keepsake?sslmode=require"},
     {"-d", "postgresql://db:5432,db2:5433/keepsake"},
     {"-d", ""},

@@ -97,6 +97,18 @@ START_TEST(the_last_line_says_what_was_done) {
 }
 END_TEST
 
+START_TEST(hours_are_said_as_hours) {
+  struct ks_progress progress;
+  listen_begin(false);
+  ks_progress_begin(&progress, "loading contact", "items", 0, false);
+  ks_progress_update(&progress, 10);
+  age(&progress, (3 * 3600 + 5 * 60) * 1000 + 200);
+  ks_progress_end(&progress);
+  const char *text = listen_end(false);
+  ck_assert_msg(strstr(text, " in 3 h 05 min ") != NULL, "%s", text);
+}
+END_TEST
+
 START_TEST(an_unknown_total_has_no_percent) {
   struct ks_progress progress;
   listen_begin(false);
@@ -177,6 +189,7 @@ int main(void) {
   suite_add_tcase(suite, tests);
   tcase_add_test(tests, without_a_terminal_a_whole_line_is_said_every_five_seconds);
   tcase_add_test(tests, the_last_line_says_what_was_done);
+  tcase_add_test(tests, hours_are_said_as_hours);
   tcase_add_test(tests, an_unknown_total_has_no_percent);
   tcase_add_test(tests, nothing_done_yet_promises_no_time);
   tcase_add_test(tests, on_a_terminal_one_line_is_replaced_at_most_once_a_second);

@@ -204,6 +204,24 @@ START_TEST(details_say_what_and_where) {
 }
 END_TEST
 
+// However long the name that it shows, and wherever its characters are cut.
+START_TEST(a_detail_is_cut_between_characters) {
+  for (int shift = 0; shift < 4; shift++) {
+    struct ks_buf text = {0}, name = {0};
+    for (int i = 0; i < shift; i++) ck_assert(ks_buf_add(&name, "x", 1));
+    for (int i = 0; i < 60; i++) ck_assert(ks_buf_add_string(&name, "\xf0\x9f\x98\x80"));
+    ck_assert(ks_buf_printf(&text, "{\"%.*s\":1,\"%.*s\":2}", (int)name.size, name.data, (int)name.size, name.data));
+    struct ks_event event;
+    ck_assert(ks_event_judge_line((struct ks_bytes){text.data, text.size}, &scratch, &event));
+    ck_assert_int_ne(event.reason, KS_REASON_NONE);
+    ck_assert(ks_utf8_valid(ks_bytes_string(event.detail)));
+    ck_assert_uint_gt(strlen(event.detail), 10);
+    ks_buf_free(&text);
+    ks_buf_free(&name);
+  }
+}
+END_TEST
+
 START_TEST(names_and_codes_are_found_again) {
   for (int kind = 0; kind < KS_KIND_COUNT; kind++) ck_assert_int_eq(ks_kind_find(ks_bytes_string(ks_kind_name(kind))), kind);
   for (int reason = 0; reason < KS_REASON_COUNT; reason++) {
@@ -241,6 +259,7 @@ int main(void) {
   tcase_add_test(tests, keys_lie_on_the_partitions_of_the_vectors);
   tcase_add_test(tests, headers_beyond_the_limit_do_not_matter);
   tcase_add_test(tests, details_say_what_and_where);
+  tcase_add_test(tests, a_detail_is_cut_between_characters);
   tcase_add_test(tests, names_and_codes_are_found_again);
   tcase_add_test(tests, the_documentation_names_every_reason_in_order);
   suite_add_tcase(suite, tests);
