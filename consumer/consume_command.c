@@ -48,6 +48,7 @@ static bool resume(struct ks_store *store, const char *place, struct ks_error *e
   if (count > 0) ks_log(KS_LOG_INFO, "stopped streams go on", "topic", values[0], "partition", number, "kinds", ks_rows_text(&rows, 0, 1), NULL);
   ks_rows_free(&rows);
   if (count > 0) return true;
+  if (!ks_store_check_partition(store, at.partition, place, err)) return false;
   ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_REFUSED, "nothing stands stopped at %s/%d", values[0], at.partition);
   return ks_error_hint(err, "`keepsake status` lists the streams that do.");
 }

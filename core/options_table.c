@@ -37,8 +37,8 @@ static const struct ks_option_row rows[KS_OPT_COUNT] = {
     FLAG(HELP, "help", .letter = 'h', .request = true, .help = "Print this help."),
     FLAG(VERSION, "version", .letter = 'V', .request = true, .help = "Print the version."),
 
-    ROW(PARTITIONS, .name = "partitions", .type = KS_TYPE_INTEGER, .metavar = "N", .default_text = "8", .min = 1, .max = 64,
-        .help = "How many partitions each topic gets. It is fixed for the topics' life."),
+    ROW(PARTITIONS, .name = "partitions", .type = KS_TYPE_INTEGER, .metavar = "N", .default_text = "8", .min = 1, .max = 1024,
+        .help = "How many partitions each topic gets. It is fixed for the topics' life. More than 64 need several databases (--shard)."),
     ROW(REPLICATION, .name = "replication", .type = KS_TYPE_INTEGER, .metavar = "N", .default_text = "0",
         .default_note = "3, or as many as there are brokers", .min = 0, .max = 32,
         .help = "On how many brokers each record lies. 0: three where there are three brokers, else all."),

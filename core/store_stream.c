@@ -34,6 +34,12 @@ bool ks_store_lineage(struct ks_store *store, struct ks_lineage *lineage, bool *
   return true;
 }
 
+bool ks_store_check_partition(struct ks_store *store, int32_t partition, const char *what, struct ks_error *err) {
+  struct ks_lineage lineage;
+  bool found;
+  return ks_store_lineage(store, &lineage, &found, err) && (!found || partition >= lineage.partitions || ks_shard_check_partition(lineage.shard, partition, what, err));
+}
+
 static int hex_digit(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }
 
 // A bytea in text form, \x….

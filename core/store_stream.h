@@ -42,6 +42,9 @@ void ks_streams_free(struct ks_streams *streams);
 // The database's lineage; *found false: `init` has not set it up.
 bool ks_store_lineage(struct ks_store *store, struct ks_lineage *lineage, bool *found, struct ks_error *err);
 
+// Refuses (exit 6) what is of a partition of which this database knows nothing because it is a shard.
+bool ks_store_check_partition(struct ks_store *store, int32_t partition, const char *what, struct ks_error *err);
+
 // All streams, or those of one topic (-1: both) and partition (-1: all), ordered by topic (changes first), partition, kind. `lock`: FOR UPDATE.
 bool ks_store_streams(struct ks_store *store, int topic, int32_t partition, bool lock, struct ks_streams *streams, struct ks_error *err);
 

@@ -10,6 +10,7 @@
 #include "../core/place.h"
 #include "../core/sql.h"
 #include "../core/store.h"
+#include "../core/store_stream.h"
 #include "deadletter_advice.h"
 
 enum { TIME, KIND, REASON, DETAIL, HASH, USER, SOURCE, KEY, HEADERS, VALUE, VALUE_SIZE };
@@ -181,7 +182,7 @@ static bool find_and_show(const struct ks_options *options, struct ks_store **st
   bool ok = rows.count == 1;
   if (ok) {
     ok = show(options, &place, &rows, err);
-  } else {
+  } else if (ks_store_check_partition(*store, place.partition, arguments[0], err)) {
     ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_INCONCLUSIVE, "the database has no dead letter at %s", arguments[0]);
     ks_error_hint(err, "keepsake deadletter list names them. Has the consumer come so far? keepsake status tells.");
   }

@@ -9,7 +9,10 @@
 #include "../core/stop.h"
 #include "init.h"
 
-enum { FRESH_RECORDS_MAX = 1000 };  // in a partition; more is no fresh log, whatever they are
+enum {
+  FRESH_RECORDS_MAX = 1000,  // in a partition; more is no fresh log, whatever they are
+  DATABASE_PARTITIONS_MAX = 64,
+};
 
 static bool lost(struct ks_error *err, const struct ks_init *init, const char *what) {
   ks_error_set(err, KS_ERROR_LOST, KS_EXIT_LOST, "the database belongs to the log %s, but %s", init->known.lineage, what);
@@ -81,6 +84,11 @@ static bool check_count(const struct ks_init *init, enum ks_topic topic, int32_t
 
 static bool check_range(const struct ks_init *init, struct ks_error *err) {
   char range[KS_SHARD_TEXT];
+  int32_t size = init->is_shard_wanted ? ks_shard_size(init->wanted_shard) : init->partitions;
+  if (!init->is_known && size > DATABASE_PARTITIONS_MAX) {
+    ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_REFUSED, "%d partitions are too many for one database, which holds at most %d", (int)size, DATABASE_PARTITIONS_MAX);
+    return ks_error_hint(err, "Each partition is eleven tables: share them out among several databases, each with a --shard of its own (docs/operations.md, \"Shards\").");
+  }
   if (!init->is_shard_wanted || init->wanted_shard.last < init->partitions) return true;
   ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_REFUSED, "--shard %s: the topics have the partitions 0 to %d", ks_shard_text(init->wanted_shard, range), (int)init->partitions - 1);
   return ks_error_hint(err, "The shards of a log share its partitions among them: each partition in one range, none beyond the last.");

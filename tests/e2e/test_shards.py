@@ -31,7 +31,7 @@ class Shard:
     def __init__(self, first, last, database, keepsake):
         self.first, self.last, self.database, self.keepsake = first, last, database, keepsake
         self.range, self.group = f"{first}-{last}", f"keepsake.{first}-{last}"
-        self.people = [PEOPLE[p] for p in range(first, last + 1)]
+        self.people = PEOPLE[first:last + 1]
 
     def init(self, *more):
         return self.keepsake("init", "--shard", self.range, "--partitions", PARTITIONS, *more)
@@ -136,6 +136,22 @@ def test_a_range_that_the_topics_do_not_have_is_refused_before_anything_is_made(
     assert keepsake("init", "--shard", "5-2", check=2).stderr.count("no range of partitions") == 1
     for nonsense in ("a-b", "1-", "-1", "0-2x", "", "1-2-3", "99999999999"):
         keepsake("init", "--shard", nonsense, check=2)
+
+
+def test_more_partitions_than_one_database_holds_need_shards(new_shard, log):
+    wide = new_shard(0, 71)
+    for args in ((), ("--shard", "0-71"), ("--shard", "7-71")):
+        run = wide.keepsake("init", "--partitions", "72", *args, check=6)
+        assert re.search(r"(72|65) partitions are too many for one database, which holds at most 64", run.stderr) and "--shard" in run.stderr, run
+    wide.keepsake("init", "--partitions", "72", "--shard", "5-68", "--dry-run")  # 64 of them
+    assert log.partitions() == 0
+    people = [next(f"user-{n}" for n in itertools.count() if partition_of(b"user-%d" % n, 72) == p) for p in (0, 69, 71)]
+    high = new_shard(69, 71)
+    high.keepsake("init", "--partitions", "72", "--shard", high.range, timeout=180)
+    log.publish([change(n, user=person) for n in range(1, 4) for person in people])
+    high.keepsake("consume", "--until-caught-up", *FAST)
+    assert query(high.database, "SELECT user_id, count(*) FROM keepsake.item GROUP BY 1 ORDER BY 1") == sorted((person, 3) for person in people[1:])
+    assert high.keepsake("verify").stdout.startswith("equal")
 
 
 def test_two_inits_at_once_with_different_ranges_leave_one_of_them(new_shard):
@@ -328,6 +344,20 @@ def test_commands_refuse_the_people_of_other_shards_and_name_the_range(shards, l
     whole = here.keepsake("verify", "--json").json()["verified"]
     assert (whole["verdict"], whole["people"], whole["streams"]) == ("equal", 3, 27)
     assert here.keepsake("verify", "--sample", "2").stdout.startswith("equal")
+
+
+def test_dead_letters_and_stopped_partitions_of_another_shard_are_refused(shards, log):
+    places = log.publish([{**change(1, user=person), "value": "no json"} for person in PEOPLE])
+    for shard in shards:
+        shard.keepsake("consume", "--until-caught-up", *FAST)
+    for shard in shards:
+        for topic, partition, offset in places:
+            run = shard.keepsake("deadletter", "show", f"{topic}/{partition}:{offset}", check=0 if shard.first <= partition <= shard.last else 6)
+            assert run.rc == 0 or f"this database is the shard of partitions {shard.range}" in run.stderr, run
+        listed = shard.keepsake("deadletter", "list", "--json").lines()
+        assert {line["partition"] for line in listed} == set(range(shard.first, shard.last + 1))
+    assert "is the shard of partitions 0-2" in shards[0].keepsake("consume", "--until-caught-up", "--resume", "changes/5", check=6).stderr
+    assert "nothing stands stopped" in shards[0].keepsake("consume", "--until-caught-up", "--resume", "changes/1", check=6).stderr
 
 
 def test_a_damaged_shard_is_found_and_repaired_alone(shards, log):

@@ -137,7 +137,7 @@ static const struct {
     {{"--limit", "-1"}, "--limit: '-1' is not a number", NULL},
     {{"--limit", "7x"}, "--limit: '7x' is not a number", NULL},
     {{"--limit", "99999999999999999999"}, "--limit: '99999999999999999999' is not a number", NULL},
-    {{"--partitions", "65"}, "--partitions: '65' is not between 1 and 64", NULL},
+    {{"--partitions", "1025"}, "--partitions: '1025' is not between 1 and 1024", NULL},
     {{"--memory", "64M"}, "--memory: '64M' is not a size", "Write bytes"},
     {{"--memory", "MiB"}, "--memory: 'MiB' is not a size", NULL},
     {{"--memory", "9999999TiB"}, "--memory: '9999999TiB' is not a size", NULL},
