@@ -145,6 +145,8 @@ bool ks_assignment_take(struct ks_consumer *c, struct ks_error *err) {
     if (ks_clock_monotonic_ms() - begun > c->options->leave_after_ms) {
       ks_log(KS_LOG_WARNING, "leaving the group until the servers are back", NULL);
       ks_assignment_drop(c, true);
+      // An assignment that is not answered keeps librdkafka from ever joining again; giving back what was not taken yet is no answer to it.
+      if (!ks_group_start(c->group, NULL, 0, err)) return false;
       ks_group_leave(c->group);
       c->left = true;
       return true;

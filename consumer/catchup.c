@@ -82,17 +82,37 @@ static bool free_excluded(struct ks_consumer *c, bool *freed, struct ks_error *e
   return ok;
 }
 
-// Is the stream live in the database, but not among what our lane applies?
-static bool is_news(const struct ks_lane *lane, const struct ks_stream *stream) {
+// Is the stream live in the database, but not among what our lane applies? Or behind where we had committed it to be (`reached`, looked at before the database was
+// asked): a crash or a standby's promotion took the last commits back, and nothing new may come for long that would show it.
+static bool is_news(const struct ks_lane *lane, const struct ks_stream *stream, int64_t reached) {
   if (stream->state != KS_STATE_LIVE || lane->ended == KS_LANE_FENCED) return false;  // whoever fenced us has it
+  if (lane->live & 1u << stream->kind && stream->next_offset < reached) {
+    ks_log(KS_LOG_WARNING, "the database lost its last commits; applying them again", "topic", ks_topic_name(stream->topic), "partition", KS_LOG_INT(stream->partition),
+           "kind", ks_kind_name(stream->kind), "offset", KS_LOG_INT(stream->next_offset), "was", KS_LOG_INT(reached), NULL);
+    return true;
+  }
   return !(lane->live & 1u << stream->kind) || (lane->ended == KS_LANE_STOPPED && stream->generation != lane->streams[stream->kind].generation);
 }
 
-static bool any_news(const struct ks_consumer *c, const struct ks_streams *streams) {
+static size_t place_of(const struct ks_consumer *c, int topic, int32_t partition, int kind) {
+  return ((size_t)topic * (size_t)c->lineage.partitions + (size_t)partition) * KS_KIND_COUNT + (size_t)kind;
+}
+
+// How far our lanes have committed their streams.
+static int64_t *positions_reached(const struct ks_consumer *c, struct ks_error *err) {
+  int64_t *reached = calloc((size_t)c->lineage.partitions * KS_TOPIC_COUNT * KS_KIND_COUNT, sizeof *reached);
+  if (!reached) return ks_error_memory(err), NULL;
+  for (int t = 0; t < KS_TOPIC_COUNT; t++)
+    for (int32_t p = 0; p < c->lineage.partitions; p++)
+      for (int k = 0; c->lanes[t][p] && k < KS_KIND_COUNT; k++) reached[place_of(c, t, p, k)] = c->lanes[t][p]->reached[k];
+  return reached;
+}
+
+static bool any_news(const struct ks_consumer *c, const struct ks_streams *streams, const int64_t *reached) {
   for (int i = 0; i < streams->count; i++) {
     const struct ks_stream *stream = &streams->list[i];
     const struct ks_lane *lane = stream->partition < c->lineage.partitions ? c->lanes[stream->topic][stream->partition] : NULL;
-    if (lane && is_news(lane, stream)) return true;
+    if (lane && is_news(lane, stream, reached[place_of(c, stream->topic, stream->partition, stream->kind)])) return true;
   }
   return false;
 }
@@ -140,18 +160,22 @@ bool ks_catchup_check(struct ks_consumer *c, struct ks_error *err) {
     *err = why;  // dropped, or no longer ours to enter
     return false;
   }
+  int64_t *reached = positions_reached(c, err);
+  if (!reached) return false;
   bool freed = false, ok = ks_store_streams(c->store, -1, -1, false, &streams, &why) && (!any_stopped(&streams) || free_excluded(c, &freed, &why));
   if (!ok) {
+    free(reached);
     ks_streams_free(&streams);
     if (why.kind == KS_ERROR_TRANSIENT) return true;
     *err = why;
     return false;
   }
-  bool news = c->assigned && any_news(c, &streams);
+  bool news = c->assigned && any_news(c, &streams, reached);
+  free(reached);
   commit_positions(c, &streams);
   if (c->options->until_caught_up && !news && !freed) look_at_end(c, &streams);
   ks_streams_free(&streams);
   if (!news) return true;
-  ks_log(KS_LOG_INFO, "streams have become live; taking them", NULL);
+  ks_log(KS_LOG_INFO, "taking streams that changed under us", NULL);
   return ks_assignment_take(c, err);
 }

@@ -155,6 +155,7 @@ struct ks_lane *ks_lane_open(struct ks_store *store, struct ks_kafka *kafka, enu
     const struct ks_stream *stream = &streams.list[i];
     lane->streams[stream->kind] = *stream;
     lane->kinds |= 1u << stream->kind;
+    lane->reached[stream->kind] = stream->next_offset;
     if (stream->state == KS_STATE_LIVE && (lane->start < 0 || stream->next_offset < lane->start)) lane->start = stream->next_offset;
   }
   lane->expected = lane->start;

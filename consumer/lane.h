@@ -30,6 +30,7 @@ struct ks_lane {
   int64_t start;              // where fetching began: the lowest live stream's position
   // What the main thread may look at while the worker works.
   _Atomic unsigned live;      // ks_lane_live, as of the last change
+  _Atomic int64_t reached[KS_KIND_COUNT];  // the streams' positions after the last commit; -1: none
   _Atomic int ended;          // enum ks_lane_end: nothing of it is applied any more
   // Of the batch being applied.
   const struct ks_packed *last;

@@ -202,6 +202,8 @@ static void move_lanes(struct attempt *a) {
     struct ks_stream *stream = (struct ks_stream *)a->advances[i].stream;
     stream->next_offset = a->advances[i].next;
     stream->anchor = *a->advances[i].anchor;
+    struct ks_lane *lane = a->m->lanes[stream->topic][stream->partition];
+    lane->reached[stream->kind] = stream->next_offset;
   }
   for (int l = 0; l < a->lane_count; l++) {
     struct ks_lane *lane = a->lanes[l];

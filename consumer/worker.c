@@ -29,7 +29,8 @@ struct ks_worker {
   bool busy, stop, discard, flush;
   struct ks_worker_report report;
   int64_t away_since_ms;
-  char said_sqlstate[sizeof(((struct ks_error *)0)->sqlstate)];
+  char away_why[sizeof ((struct ks_error *)0)->message];  // the reason that was logged last
+  int away_said;
 };
 
 static void wait_changed(struct ks_worker *worker, int timeout_ms) {
@@ -54,22 +55,34 @@ static bool ripe(const struct ks_worker *worker, int *wait_ms) {
   return false;
 }
 
+// Why we wait: once, and again when the reason changes (first the connection is lost, then it is refused, say), a few times at most.
+static void say_why(struct ks_worker *worker, const struct ks_error *why) {
+  enum { SAID_MAX = 5 };
+  if (worker->away_said >= SAID_MAX || (worker->away_said > 0 && strcmp(worker->away_why, why->message) == 0)) return;
+  worker->away_said++;
+  memcpy(worker->away_why, why->message, sizeof worker->away_why);
+  ks_log_error(KS_LOG_WARNING, "waiting for postgresql", why);
+}
+
 // PostgreSQL is away: wait a little, unless the batch is to be forgotten, and connect again. False: give the batch up; *hopeless: waiting does not help (the
 // database was dropped, a right was taken away), and *why says so.
 static bool wait_for_postgres(struct ks_worker *worker, struct ks_backoff *backoff, struct ks_error *why, bool *hopeless) {
   pthread_mutex_lock(&worker->lock);
-  // Said once, and again when the reason is another: first the sessions were ended, then the server was read-only.
-  if (!worker->away_since_ms || strcmp(worker->said_sqlstate, why->sqlstate) != 0) ks_log_error(KS_LOG_WARNING, "waiting for postgresql", why);
-  snprintf(worker->said_sqlstate, sizeof worker->said_sqlstate, "%s", why->sqlstate);
-  if (!worker->away_since_ms) worker->away_since_ms = ks_clock_monotonic_ms();
+  if (!worker->away_since_ms) {
+    worker->away_since_ms = ks_clock_monotonic_ms();
+    worker->away_said = 0;
+  }
+  say_why(worker, why);
   // Records that come in meanwhile wake the condition too: they must not make us try sooner.
   int64_t until = ks_clock_monotonic_ms() + ks_backoff_next(backoff), left;
   while (!worker->stop && !worker->discard && (left = until - ks_clock_monotonic_ms()) > 0) wait_changed(worker, (int)left);
   bool go_on = !worker->stop && !worker->discard;
   pthread_mutex_unlock(&worker->lock);
   struct ks_error err = {0};
-  *hopeless = go_on && !ks_store_can_write(worker->m.store) && !ks_store_reopen(worker->m.store, &err) && err.kind == KS_ERROR_CONFIG;
-  if (*hopeless) *why = err;
+  bool lost = go_on && !ks_store_can_write(worker->m.store) && !ks_store_reopen(worker->m.store, &err);
+  if (lost) *why = err;
+  if (lost && err.kind == KS_ERROR_TRANSIENT) say_why(worker, why);
+  *hopeless = lost && err.kind == KS_ERROR_CONFIG;
   return go_on && !*hopeless;
 }
 

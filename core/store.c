@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sql.h"
 #include "store_internal.h"
 
 // What a database or a login may have been given by ALTER ... SET, and what would make other words of the same values, or other transactions.
@@ -57,14 +58,39 @@ bool ks_store_exec(struct ks_store *store, const char *sql, struct ks_error *err
   return ok;
 }
 
-// What must hold before anything else: UTF8, a Keepsake schema, the role's rights.
+// A pooler gives each transaction another of its sessions: settings, role, temporary tables and advisory locks of ours would be somebody else's, and his ours. One that
+// does so, and any other, answers with a process number that is not the server's.
+static bool check_pooler(struct ks_store *store, struct ks_error *err) {
+  struct ks_rows rows;
+  if (!ks_store_query(store, "SELECT pg_catalog.pg_backend_pid()", 0, NULL, &rows, err)) return false;
+  bool direct = ks_rows_int(&rows, 0, 0) == PQbackendPID(store->conn);
+  ks_rows_free(&rows);
+  if (direct) return true;
+  ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_REFUSED, "a connection pooler stands between this program and postgresql");
+  return ks_error_hint(err, "Give the server's own address with -d/--database: keepsake needs sessions of its own. Gateways may use the pooler.");
+}
+
+// The tables must be those that this program knows: `init` brings older ones up to date, and newer ones are another release's.
+static bool check_schema(struct ks_store *store, struct ks_error *err) {
+  struct ks_rows rows;
+  int known = ks_sql_schema_count ? atoi(ks_sql_schema[ks_sql_schema_count - 1].name) : 0;
+  if (store->role == KS_STORE_READER) return true;  // may not look
+  if (!ks_store_query(store, "SELECT coalesce(max(number), 0) FROM keepsake.migration", 0, NULL, &rows, err)) return false;
+  int have = (int)ks_rows_int(&rows, 0, 0);
+  ks_rows_free(&rows);
+  if (have == known) return true;
+  ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_REFUSED, "the database's schema is number %d, this keepsake knows %d", have, known);
+  return ks_error_hint(err, have > known ? "Use the newer release that made it." : "Run `keepsake init`: it brings the schema up to date.");
+}
+
+// What must hold before anything else: no pooler, UTF8, a Keepsake schema of our version, the role's rights.
 static bool set_up(struct ks_store *store, struct ks_error *err) {
   const char *encoding = PQparameterStatus(store->conn, "server_encoding");
   if (!encoding || strcmp(encoding, "UTF8") != 0) {
     ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_REFUSED, "the database \"%s\" is encoded in %s, not UTF8", PQdb(store->conn), encoding ? encoding : "?");
     return ks_error_hint(err, "make another one: CREATE DATABASE keepsake ENCODING 'UTF8' TEMPLATE template0, then `keepsake init`.");
   }
-  if (!ks_store_exec(store, SESSION, err)) return false;
+  if (!check_pooler(store, err) || !ks_store_exec(store, SESSION, err)) return false;
   if (store->role == KS_STORE_LOGIN) return true;
   struct ks_rows rows;
   if (!ks_store_query(store, "SELECT to_regclass('keepsake.lineage') IS NOT NULL, to_regrole($1) IS NOT NULL", 1,
@@ -79,7 +105,7 @@ static bool set_up(struct ks_store *store, struct ks_error *err) {
   }
   char sql[64];
   snprintf(sql, sizeof sql, "SET ROLE %s", ROLE_NAMES[store->role]);
-  if (ks_store_exec(store, sql, err)) return true;
+  if (ks_store_exec(store, sql, err)) return check_schema(store, err);
   return err && strcmp(err->sqlstate, "42501") == 0 ? ks_error_hint(err, GRANT_HINT, ROLE_NAMES[store->role], PQuser(store->conn)) : false;
 }
 

@@ -45,25 +45,6 @@ def test_one_event_that_postgresql_refuses_stops_its_stream_alone(keepsake, log,
     assert_same(rows_of(database), oracle_of(log))
 
 
-def test_two_consumers_and_a_third_that_comes_and_goes_share_the_work(keepsake, log, database):
-    partitions, records = history(31, 6000)
-    keepsake("init", "--partitions", partitions)
-    first, second = keepsake.daemon("consume", "--dead-letter-limit", "off", *FAST), keepsake.daemon("consume", "--dead-letter-limit", "off", *FAST)
-    third = None
-    for at in range(0, len(records), 600):
-        log.publish(records[at:at + 600])
-        if third is None:
-            third = keepsake.daemon("consume", "--dead-letter-limit", "off", *FAST)
-            third.wait_log("partitions assigned|joining", 30)
-        else:
-            third.term()
-            third.wait(0)
-            third = None
-    keepsake("consume", "--until-caught-up", "--dead-letter-limit", "off", *FAST, timeout=120)
-    assert first.running() and second.running()
-    assert_same(rows_of(database), oracle_of(log))
-
-
 def test_a_consumer_that_is_asked_to_stop_ends_with_0_and_goes_on_where_it_was(keepsake, log, database):
     set_up(keepsake, log, 41, 2000)
     for _ in range(4):
@@ -73,29 +54,6 @@ def test_a_consumer_that_is_asked_to_stop_ends_with_0_and_goes_on_where_it_was(k
         daemon.wait(0)
     keepsake("consume", "--until-caught-up", "--dead-letter-limit", "off")
     assert_same(rows_of(database), oracle_of(log))
-
-
-def test_postgresql_that_stops_and_starts_again_costs_nothing(keepsake_for, broker, log, postgres_private):
-    from harness import Database
-    database = Database(postgres_private, "keepsake")
-    keepsake = keepsake_for(broker, database)
-    partitions, records = history(51, 3000)
-    keepsake("init", "--partitions", partitions)
-    daemon = keepsake.daemon("consume", "--dead-letter-limit", "off", *FAST, "--leave-after", "2s")
-    log.publish(records[:1000])
-    wait_for(lambda: query(database, "SELECT sum(applied) FROM keepsake.position")[0][0] > 0, 60, "work has begun")
-    postgres_private.kill9()
-    log.publish(records[1000:2000])
-    daemon.wait_log("waiting for postgresql|waiting to take", 60)
-    daemon.wait_log("leaving the group", 60)
-    postgres_private.start()
-    daemon.wait_log("joining the group", 60)
-    log.publish(records[2000:])
-    expected = oracle_of(log)
-    wait_for(lambda: rows_of(database) == expected, 60, lambda: f"the oracle's rows: {daemon}")
-    assert "dead letter" not in daemon.log
-    daemon.term()
-    daemon.wait(0)
 
 
 def test_a_broker_that_stops_and_starts_again_costs_nothing(keepsake_for, broker_private, database):
@@ -112,21 +70,6 @@ def test_a_broker_that_stops_and_starts_again_costs_nothing(keepsake_for, broker
     Log(broker_private.bootstrap).publish(records[1000:])
     expected = oracle_of(Log(broker_private.bootstrap))
     wait_for(lambda: rows_of(database) == expected, 90, lambda: f"the oracle's rows: {daemon}")
-
-
-def test_a_former_owner_that_stopped_inside_its_transaction_is_ended_and_nothing_of_it_stays(keepsake, log, database):
-    keepsake("init", "--partitions", "1")
-    log.publish([change(n) for n in range(1, 20)])
-    stale = database.connect()  # what a worker that was stopped in the middle of a batch holds
-    stale.cursor().execute("SET application_name = 'keepsake/consume'")
-    stale.autocommit = False
-    stale.cursor().execute("UPDATE keepsake.position SET next_offset = 7, generation = generation")
-    daemon = keepsake.daemon("consume", *FAST)
-    daemon.wait_log("ended a former owner", 60)
-    wait_for(lambda: query(database, "SELECT count(*) FROM keepsake.item") == [(19,)], 60, lambda: f"the items: {daemon}")
-    daemon.term()
-    daemon.wait(0)
-    assert_same(rows_of(database), oracle_of(log))
 
 
 def test_it_works_with_a_writers_rights_and_no_more_even_for_a_superusers_login(keepsake_for, keepsake, broker, log, database):

@@ -1,38 +1,11 @@
 """Sizes: as large, as many and as wide as the contract allows, and one past it. Memory keeps to --memory and a constant, however long or heavy the log is."""
 import pytest
-from harness import Database, wait_for
-from harness.events import document, large
 from harness.histories import assert_same, history, oracle_of, rows_of
-from test_consume import FAST, change, query
+from test_consume import change, query
 
 MIB = 1 << 20
 # What consume needs beside --memory: the libraries, librdkafka's queue, a fetch on its way, a document or two in work.
 CONSTANT = 48 * MIB
-
-
-def test_while_postgresql_is_away_memory_stays_as_it_was_however_long_the_log_grows(keepsake_for, broker, log, postgres_private):
-    """F07: what cannot be applied is left in Kafka."""
-    database = Database(postgres_private, "keepsake")
-    keepsake = keepsake_for(broker, database)
-    keepsake("init", "--partitions", "2")
-    log.publish(large(4))
-    daemon = keepsake.daemon("consume", "--memory", "16MiB", *FAST)
-    wait_for(lambda: query(database, "SELECT sum(applied) FROM keepsake.position")[0][0] == 4, 60, "work has begun")
-    postgres_private.kill9()
-    records = large(300)[4:]
-    for at in range(0, len(records), 50):
-        log.publish(records[at:at + 50])
-    daemon.wait_log("waiting for postgresql|waiting to take", 60)
-    # Whoever is full leaves what follows in Kafka: more of the log changes nothing.
-    log.publish([change(n, user=f"u{n}", doc=document(400_000, n)) for n in range(100)])
-    assert daemon.running()
-    while_away = daemon.peak_rss()
-    postgres_private.start()
-    wait_for(lambda: query(database, "SELECT sum(applied) FROM keepsake.position")[0][0] == 400, 120, lambda: f"all applied: {daemon}")
-    assert_same(rows_of(database), oracle_of(log))
-    peak = daemon.peak_rss()
-    assert while_away < 16 * MIB + CONSTANT and peak < 16 * MIB + CONSTANT, f"{while_away / MIB:.0f} and {peak / MIB:.0f} MiB"
-    assert query(database, "SELECT count(*) FROM keepsake.dead_letter") == [(0,)]
 
 
 def test_names_and_headers_of_the_greatest_length(keepsake, log, database):

@@ -3,9 +3,8 @@ a message that names what, where and the next command. Promise 4: nothing is los
 another log's: tests/e2e/faults."""
 import re
 
-import psycopg2
 import pytest
-from harness import BLOBS, CHANGES, query, wait_for
+from harness import BLOBS, CHANGES, query
 from harness.halts import FAST, PARTITIONS, PEOPLE, assert_refused, ended_with, events, fill, rows_and_versions
 from harness.histories import assert_same, oracle_of, rows_of
 
@@ -117,58 +116,3 @@ def test_a_login_with_only_the_writers_role_is_enough(keepsake, keepsake_for, br
     finally:
         query(database, "DROP ROLE right_login")
     assert_same(rows_of(database), oracle_of(log))
-
-
-def test_a_read_only_server_is_waited_for_and_nothing_is_set_aside(keepsake, log, database):
-    """F09: connected to a standby, or to a server that an operator made read-only. Back again, it goes on alone."""
-    fill(keepsake, log)
-    daemon = keepsake.daemon("consume", *FAST, "--leave-after", "2s")
-    daemon.wait_log("partitions assigned")
-    before = rows_and_versions(database)
-
-    def read_only(on):
-        with psycopg2.connect(database.postgres.conninfo("postgres")) as connection, connection.cursor() as cursor:
-            cursor.execute(f"ALTER DATABASE {database.name} {'SET default_transaction_read_only = on' if on else 'RESET default_transaction_read_only'}")
-            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND application_name LIKE 'keepsake/%%'", (database.name,))
-
-    read_only(True)
-    log.publish(events(11, 20))
-    daemon.wait_log("read-only", 30)
-    daemon.wait_log("leaving the group", 30)
-    assert rows_and_versions(database) == before
-    read_only(False)
-    expected = oracle_of(log)
-    wait_for(lambda: rows_of(database) == expected, 60, lambda: f"the oracle's rows: {daemon}")
-    assert daemon.running()
-    assert query(database, "SELECT count(*) FROM keepsake.dead_letter") == [(0,)]
-
-
-def test_a_session_that_began_read_only_is_not_kept_when_the_database_can_be_written_again(keepsake, log, database):
-    """F09: nobody ends the consumer's sessions, and a session keeps the default_transaction_read_only with which it began."""
-    fill(keepsake, log)
-    daemon = keepsake.daemon("consume", *FAST)
-    daemon.wait_log("partitions assigned")
-    with psycopg2.connect(database.postgres.conninfo("postgres")) as connection, connection.cursor() as cursor:
-        cursor.execute(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
-        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND application_name LIKE 'keepsake/%%'", (database.name,))
-    log.publish(events(11, 20))
-    daemon.wait_log("cannot execute UPDATE in a read-only transaction", 30)
-    with psycopg2.connect(database.postgres.conninfo("postgres")) as connection, connection.cursor() as cursor:
-        cursor.execute(f"ALTER DATABASE {database.name} RESET default_transaction_read_only")
-    expected = oracle_of(log)
-    wait_for(lambda: rows_of(database) == expected or "leaving the group" in daemon.log, 60, lambda: f"the oracle's rows: {daemon}")
-    assert "leaving the group" not in daemon.log, "it waits in a session that can never write"
-    assert_same(rows_of(database), expected)
-
-
-def test_a_server_that_takes_the_first_session_and_no_second_ends_the_start_with_status_9(keepsake_for, keepsake, log, database):
-    """Too many connections: between one session and the next PostgreSQL may refuse, or be gone."""
-    fill(keepsake, log)
-    query(database, "CREATE ROLE single_login LOGIN CONNECTION LIMIT 1")
-    query(database, "GRANT keepsake_writer TO single_login")
-    try:
-        single = keepsake_for(keepsake.environment["KEEPSAKE_BROKERS"], database.conninfo_as("single_login"))
-        assert "too many connections" in single("consume", *FAST, check=9).stderr
-        assert "too many connections" in single("consume", "--until-caught-up", *FAST, check=9).stderr
-    finally:
-        query(database, "DROP ROLE single_login")

@@ -29,14 +29,15 @@ class Postgres(Service):
     stop_signal = signal.SIGINT  # "fast": does not wait for clients to leave
     death_signal = signal.SIGQUIT  # "immediate": takes its children along
 
-    def __init__(self, folder, fsync=True, auth="trust", settings=None, tied=True, state=None):
+    def __init__(self, folder, fsync=True, auth="trust", settings=None, tied=True, state=None, environment=None):
         """auth: the method for TCP (trust, md5, scram-sha-256, reject); the Unix socket is always trusted.
-        settings: further lines of postgresql.conf."""
+        settings: further lines of postgresql.conf. environment: further variables of the server."""
         super().__init__(folder, tied, state)
         state = state or {}
         self.fsync = state.get("fsync", fsync)
         self.auth = state.get("auth", auth)
         self.settings = state.get("settings", settings or {})
+        self.environment = environment or {}
         self.bin = bin_folder()
         self.data = self.folder / "data"
         self.socket_folder = self.folder / "socket"
@@ -69,6 +70,15 @@ class Postgres(Service):
         """Also while somebody is connected."""
         self.psql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
+    def standby(self, folder, port=None):
+        """A copy of this running server that follows it from this port on (a proxy's, say), not started yet."""
+        other = Postgres(folder, self.fsync, self.auth, self.settings, self.tied)
+        other.folder.mkdir(parents=True)
+        other._make_folders()
+        source = f"host=127.0.0.1 port={port or self.port} user=postgres application_name=standby"
+        other._run_as_user("pg_basebackup", "-D", other.data, "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync")
+        return other
+
     # --- Service
 
     def _prepare(self):
@@ -79,7 +89,7 @@ class Postgres(Service):
         self._drop_stale_lock()
         self._write_config()
 
-    def _initdb(self):
+    def _make_folders(self):
         self.folder.chmod(0o755)
         for folder in (self.data, self.socket_folder):
             folder.mkdir(exist_ok=True)
@@ -90,12 +100,16 @@ class Postgres(Service):
             for parent in self.folder.parents:
                 if not parent.stat().st_mode & stat.S_IXOTH:
                     raise ServiceError(f"the user postgres cannot enter {parent}: chmod a+x it, or use another folder")
+
+    def _run_as_user(self, program, *args):
         how = {} if self.user is None else {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
-        done = subprocess.run([self.bin / "initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8",
-                               "-A", "trust", "--no-sync", "--no-instructions"],
-                              capture_output=True, text=True, cwd="/", check=False, **how)
+        done = subprocess.run([self.bin / program, *args], capture_output=True, text=True, cwd="/", check=False, **how)
         if done.returncode:
-            raise ServiceError(f"initdb: {done.stdout}{done.stderr}")
+            raise ServiceError(f"{program}: {done.stdout}{done.stderr}")
+
+    def _initdb(self):
+        self._make_folders()
+        self._run_as_user("initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-A", "trust", "--no-sync", "--no-instructions")
 
     def _drop_stale_lock(self):
         """A killed server that nobody has reaped yet (a container's first process may be slow to) still counts as
@@ -122,7 +136,7 @@ class Postgres(Service):
             f"local replication all trust\nhost replication all 127.0.0.1/32 {self.auth}\n")
 
     def _command(self):
-        return [self.bin / "postgres", "-D", self.data], self.user, {"LC_ALL": "C.UTF-8"}
+        return [self.bin / "postgres", "-D", self.data], self.user, {"LC_ALL": "C.UTF-8", **self.environment}
 
     def _answers(self):
         return subprocess.run([self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres",

@@ -31,8 +31,8 @@ def end(*daemons):
 
 
 # Of the fence's two conditions the expected offset is what saves the rows: since the rows at a position are a function of the log alone, a stale batch that begins where the
-# database stands writes what its rightful owner would. The generation is what saves another log's database that happens to stand at the same offset (test_consume_faults:
-# a_database_that_was_exchanged...; mutant fence-generation), and makes a stale owner notice at his first batch.
+# database stands writes what its rightful owner would. The generation is what saves another log's database that happens to stand at the same offset (test_F29_a_database_that_was_exchanged...;
+# mutant fence-generation), and makes a stale owner notice at his first batch.
 @fault("F02", inject="SIGSTOP past the session timeout with a batch on its way, another consumer takes over, SIGCONT",
        struck="the first's BEGIN was held by the proxy, generations were raised and the other applied all, before the first woke",
        expect="the first finds itself fenced, writes nothing, and joins again")
