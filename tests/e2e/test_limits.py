@@ -3,10 +3,6 @@ import pytest
 from harness.histories import assert_same, history, oracle_of, rows_of
 from test_consume import change, query
 
-MIB = 1 << 20
-# What consume needs beside --memory: the libraries, librdkafka's queue, a fetch on its way, a document or two in work.
-CONSTANT = 48 * MIB
-
 
 def test_names_and_headers_of_the_greatest_length(keepsake, log, database):
     """255 bytes each for user, item, source and id, in characters of one to four bytes; 8 KiB of headers; the greatest sequence."""

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from harness import BLOBS, CHANGES, query
-from harness.halts import FAST, PARTITIONS, PEOPLE, assert_refused, ended_with, events, fill, rows_and_versions
+from harness.halts import PARTITIONS, assert_refused, events, fill, rows_and_versions
 from harness.histories import assert_same, oracle_of, rows_of
 
 # --- records that this program must not pass
@@ -40,56 +40,6 @@ def test_fold_version_1_and_an_invalid_control_record_are_passed(keepsake, log, 
 
 
 # --- databases
-
-
-def test_a_database_without_schema_is_refused_with_the_hint_init(keepsake, log, database):
-    keepsake("init", "--partitions", PARTITIONS)
-    database.drop()
-    database.postgres.create_database(database.name)
-    assert_refused(keepsake("consume", "--until-caught-up", check=6), "no Keepsake schema", "keepsake init", "restore rebuild")
-    keepsake.daemon("consume", *FAST).wait(6)
-    assert query(database, "SELECT count(*) FROM pg_namespace WHERE nspname = 'keepsake'") == [(0,)]
-
-
-def test_a_database_that_is_not_there_is_refused_with_the_hint_init(keepsake, log, database):
-    keepsake("init", "--partitions", PARTITIONS)
-    database.drop()
-    assert_refused(keepsake("consume", "--until-caught-up", check=9), f'"{database.name}" does not exist', "keepsake init")
-    daemon = keepsake.daemon("consume", *FAST)
-    daemon.wait(9)
-    assert_refused(daemon, f'"{database.name}" does not exist', "keepsake init")
-
-
-def test_a_database_dropped_under_the_consumer_ends_it_with_the_hint_init(keepsake, log, database):
-    fill(keepsake, log)
-    daemon = keepsake.daemon("consume", *FAST)
-    daemon.wait_log("partitions assigned")
-    database.drop()
-    log.publish(events(11, 20))
-    ended_with(daemon, (6, 9))
-    assert_refused(daemon, "keepsake init")
-
-
-def test_a_database_dropped_and_made_again_by_init_is_told_restoring_and_rebuilt_not_filled_from_here(keepsake, log, database):
-    """F14: nobody is told that he has nothing, and after the rebuild the rows are those of before."""
-    fill(keepsake, log)
-    before = rows_of(database)
-    database.drop()
-    keepsake("init", "--partitions", PARTITIONS)
-    assert_refused(keepsake("consume", "--until-caught-up", check=6), "restored", "restore rebuild")
-    assert {row[0] for row in query(database, "SELECT answer FROM unnest(%s) u, keepsake.changes(u, 'contact', NULL, 10)", list(PEOPLE))} == {"restoring"}
-    assert query(database, "SELECT count(*) FROM keepsake.item") == [(0,)]
-    keepsake("restore", "rebuild", "--yes")
-    keepsake("consume", "--until-caught-up")
-    assert_same(rows_of(database), before)
-
-
-def test_a_database_that_is_not_utf8_is_refused(keepsake, log, database):
-    keepsake("init", "--partitions", PARTITIONS)
-    database.drop()
-    database.postgres.psql(f"CREATE DATABASE {database.name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
-    for command in (("consume", "--until-caught-up"), ("init",)):
-        assert_refused(keepsake(*command, check=6), "SQL_ASCII", "UTF8")
 
 
 def test_a_login_without_the_writers_role_is_refused_with_the_grant_that_it_needs(keepsake, keepsake_for, broker, log, database):
