@@ -16,6 +16,7 @@
 #include "catchup.h"
 #include "consumer_internal.h"
 #include "lookahead.h"
+#include "stuck.h"
 
 enum { CHECK_MS = 1000, CHECK_FINITE_MS = 50, KAFKA_TIMEOUT_MS = 10000, CLOSE_MS = 15000, CLOSE_FAILED_MS = 3000, TALK_MS = 10000 };
 
@@ -92,7 +93,9 @@ static bool takes(const struct ks_lane *lane) { return lane && !lane->ended && !
 // The partition's end lies beyond what was expected next: offsets are missing there (a transaction's marker, say), and no record after them shows it.
 static bool meet_end(struct ks_consumer *c, const struct ks_record *end, struct ks_error *err) {
   struct ks_lane *lane = end->partition < c->lineage.partitions ? c->lanes[end->topic][end->partition] : NULL;
-  if (!takes(lane) || end->offset <= lane->expected) return true;
+  if (!takes(lane)) return true;
+  ks_stuck_at_end(lane, end->offset);
+  if (end->offset <= lane->expected) return true;
   return meet_gap(c, lane, end, err);
 }
 
@@ -268,6 +271,7 @@ static bool check_now_and_then(struct ks_consumer *c, struct ks_error *err) {
     c->talked_ms = now;
     c->talked_events = c->result->events;
   }
+  ks_stuck_look(c);
   if (now - c->audited_ms >= c->options->audit_interval_ms && !ks_consumer_audit(c, false, err)) return false;
   return ks_catchup_check(c, err);
 }

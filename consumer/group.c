@@ -18,6 +18,8 @@ struct ks_group {
   int count;
   bool closing, doubt;
   bool flowing;  // the last poll gave a record at once
+  bool down, said_down;  // all brokers are away; that was said
+  int64_t asked_ms;      // when it was last asked whether they are back
   char instance_id[256];
   struct ks_kafka_headers headers;
   rd_kafka_resp_err_t trouble;  // the last error that was only reported, and when
@@ -52,7 +54,23 @@ static void on_trouble(rd_kafka_t *client, int code, const char *reason, void *o
   (void)client;
   struct ks_group *group = opaque;
   if (code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) group->doubt = true;
+  if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) group->down = true;
   ks_kafka_log_trouble(code, reason);
+}
+
+// One line when Kafka goes away, one when it answers again, whatever librdkafka says of each connection.
+static void look_if_back(struct ks_group *group, bool heard) {
+  if (!group->down) return;
+  if (!group->said_down) ks_log(KS_LOG_WARNING, "kafka is away: waiting for it", NULL);
+  group->said_down = true;
+  int64_t now_ms = ks_clock_monotonic_ms();
+  if (!heard && now_ms - group->asked_ms < 1000) return;
+  group->asked_ms = now_ms;
+  const struct rd_kafka_metadata *metadata = NULL;
+  if (!heard && rd_kafka_metadata(group->client, 0, NULL, &metadata, 100) != RD_KAFKA_RESP_ERR_NO_ERROR) return;
+  if (metadata) rd_kafka_metadata_destroy(metadata);
+  group->down = group->said_down = false;
+  ks_log(KS_LOG_INFO, "kafka answers again", NULL);
 }
 
 static bool set(rd_kafka_conf_t *conf, const char *name, const char *value, struct ks_error *err) {
@@ -200,6 +218,7 @@ enum ks_group_event ks_group_poll(struct ks_group *group, int timeout_ms, struct
   group->message = NULL;
   if (group->rebalance || group->doubt) return take_rebalance(group);
   rd_kafka_message_t *message = poll_client(group, timeout_ms);
+  look_if_back(group, message && (!message->err || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF));
   if (!message) say_waiting(group);
   if (!message) return take_rebalance(group);
   enum ks_group_event event = KS_GROUP_RECORD;
@@ -217,6 +236,11 @@ enum ks_group_event ks_group_poll(struct ks_group *group, int timeout_ms, struct
   bool ours;
   if (!ks_kafka_record(message, &group->headers, record, &ours, err)) return KS_GROUP_FAILED;
   return ours ? KS_GROUP_RECORD : KS_GROUP_NOTHING;
+}
+
+int64_t ks_group_high(struct ks_group *group, enum ks_topic topic, int32_t partition) {
+  int64_t low, high;
+  return rd_kafka_get_watermark_offsets(group->client, ks_topic_name(topic), partition, &low, &high) == RD_KAFKA_RESP_ERR_NO_ERROR ? high : -1;
 }
 
 const struct ks_place *ks_group_list(const struct ks_group *group, int *count) {

@@ -29,6 +29,9 @@ struct ks_group *ks_group_open(const struct ks_kafka_config *config, const struc
 
 enum ks_group_event ks_group_poll(struct ks_group *group, int timeout_ms, struct ks_record *record, struct ks_error *err);
 
+// Where the partition ends as far as the last fetch told, also past what a transaction that hangs hides; -1: not known yet.
+int64_t ks_group_high(struct ks_group *group, enum ks_topic topic, int32_t partition);
+
 // What the last ASSIGNED named; owned by the group until the next event of that kind. Each topic's partitions are divided among the members for themselves: what follows
 // for the other topic is the caller's to say.
 const struct ks_place *ks_group_list(const struct ks_group *group, int *count);

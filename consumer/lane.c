@@ -150,6 +150,7 @@ struct ks_lane *ks_lane_open(struct ks_store *store, struct ks_kafka *kafka, enu
   lane->partition = partition;
   lane->start = -1;
   lane->until = INT64_MAX;
+  lane->end_seen = lane->stuck_at = -1;
   bool ok = check_lineage(lane, kafka, lineage, err) && ks_store_claim(store, topic, partition, owner, lock_timeout_ms, &streams, err);
   for (int i = 0; ok && i < streams.count; i++) {
     const struct ks_stream *stream = &streams.list[i];

@@ -28,6 +28,8 @@ struct ks_lane {
   int64_t expected;           // next offset from Kafka; main thread's
   bool torn;                  // a record could not be taken: nothing after it is, until the partition is taken anew; main thread's
   int64_t start;              // where fetching began: the lowest live stream's position
+  int64_t end_seen, stuck_at, stuck_since_ms;  // the end up to which it was read; since when nothing has come though the log holds more (stuck.h); main thread's
+  bool stuck_said;
   // What the main thread may look at while the worker works.
   _Atomic unsigned live;      // ks_lane_live, as of the last change
   _Atomic int64_t reached[KS_KIND_COUNT];  // the streams' positions after the last commit; -1: none

@@ -7,7 +7,7 @@ bool ks_lookahead_rulings(const struct ks_kafka_config *config, struct ks_kafka 
   struct ks_range range = {topic, partition, from, 0};
   struct ks_scan scan = {.kafka = config, .partitions = partitions, .keyless = true, .on_record = ks_scan_ruling, .arg = rulings};
   int64_t low;
-  return ks_kafka_watermarks(kafka, topic, partition, &low, &range.to, err) && ks_scan_log(&scan, &range, 1, err);
+  return ks_kafka_readable(kafka, topic, partition, &low, &range.to, err) && ks_scan_log(&scan, &range, 1, err);
 }
 
 struct accepted {

@@ -39,7 +39,7 @@ static bool look_from(const struct ks_ruling_desk *desk, const struct ks_place *
   struct ks_range range = {place->topic, place->partition, from, 0};
   struct ks_scan scan = {.kafka = desk->config, .partitions = desk->lineage.partitions, .keyless = true, .on_record = note_ruling, .on_gap = note_gap, .arg = look};
   int64_t low;
-  if (!ks_kafka_watermarks(desk->kafka, place->topic, place->partition, &low, &range.to, err)) return false;
+  if (!ks_kafka_readable(desk->kafka, place->topic, place->partition, &low, &range.to, err)) return false;
   return from >= range.to || ks_scan_log(&scan, &range, 1, err);
 }
 

@@ -12,6 +12,8 @@
 void ks_kafka_poll_trouble(struct ks_kafka *kafka) {
   for (int i = 0; i < 100 && rd_kafka_poll(kafka->reader, 0) > 0; i++) {
   }
+  for (int i = 0; i < 100 && kafka->ends && rd_kafka_poll(kafka->ends, 0) > 0; i++) {
+  }
 }
 
 static bool open_topics(struct ks_kafka *kafka, struct ks_error *err) {
@@ -76,7 +78,8 @@ void ks_kafka_close(struct ks_kafka *kafka) {
   }
   if (kafka->cluster_id) rd_kafka_mem_free(kafka->reader, kafka->cluster_id);
   ks_kafka_close_producer(kafka);
-  if (!ks_kafka_end_client(kafka->reader, KS_KAFKA_END_MS)) return;
+  bool ended = ks_kafka_end_client(kafka->ends, KS_KAFKA_END_MS);
+  if (!ks_kafka_end_client(kafka->reader, KS_KAFKA_END_MS) || !ended) return;
   free(kafka->headers.list);
   free(kafka);
 }
@@ -165,12 +168,25 @@ rd_kafka_resp_err_t ks_kafka_ask_watermarks(rd_kafka_t *client, const char *topi
   return code;
 }
 
-bool ks_kafka_watermarks(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int64_t *low, int64_t *high, struct ks_error *err) {
+rd_kafka_t *ks_kafka_open_ends(const struct ks_kafka_config *config, struct ks_kafka_trouble *trouble, struct ks_error *err) {
+  char text[256];
+  rd_kafka_conf_t *conf = ks_kafka_conf_make(config, KS_KAFKA_ENDS, err);
+  if (!conf) return NULL;
+  rd_kafka_conf_set_opaque(conf, trouble);
+  rd_kafka_conf_set_error_cb(conf, ks_kafka_on_trouble);
+  rd_kafka_t *client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
+  if (client) return client;
+  rd_kafka_conf_destroy(conf);
+  ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_USAGE, "cannot set up the kafka client: %s", text);
+  return NULL;
+}
+
+static bool ask_watermarks(struct ks_kafka *kafka, rd_kafka_t *client, enum ks_topic topic, int32_t partition, int64_t *low, int64_t *high, struct ks_error *err) {
   char place[64], what[128];
   int64_t begun_ms = ks_clock_monotonic_ms();
   rd_kafka_resp_err_t code;
   for (;;) {
-    code = ks_kafka_ask_watermarks(kafka->reader, ks_topic_name(topic), partition, KS_KAFKA_ASK_TIMEOUT_MS, low, high);
+    code = ks_kafka_ask_watermarks(client, ks_topic_name(topic), partition, KS_KAFKA_ASK_TIMEOUT_MS, low, high);
     ks_kafka_poll_trouble(kafka);
     // A partition that was just made, or whose leader just moved, has no leader for a moment.
     bool leaderless = code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
@@ -183,6 +199,15 @@ bool ks_kafka_watermarks(struct ks_kafka *kafka, enum ks_topic topic, int32_t pa
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return true;
   snprintf(what, sizeof what, "cannot ask for the first and last offset of %s", ks_kafka_place(place, topic, partition));
   return ks_kafka_error(err, code, what);
+}
+
+bool ks_kafka_watermarks(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int64_t *low, int64_t *high, struct ks_error *err) {
+  if (!kafka->ends && !(kafka->ends = ks_kafka_open_ends(kafka->config, &kafka->trouble, err))) return false;
+  return ask_watermarks(kafka, kafka->ends, topic, partition, low, high, err);
+}
+
+bool ks_kafka_readable(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int64_t *low, int64_t *end, struct ks_error *err) {
+  return ask_watermarks(kafka, kafka->reader, topic, partition, low, end, err);
 }
 
 bool ks_kafka_offset_after(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int64_t time_ms, int64_t *offset, struct ks_error *err) {

@@ -18,7 +18,9 @@ struct ks_kafka_config {
   const char *brokers;
   const char *const *properties;  // "name=value"
   int property_count;
+  int stuck_after_ms;  // how long a source may give nothing although the log holds more before it says so; 0: KS_KAFKA_STUCK_AFTER_MS
 };
+enum { KS_KAFKA_STUCK_AFTER_MS = 30000 };
 
 // Reads it from the options; an error (usage) when brokers are missing.
 bool ks_kafka_config_read(const struct ks_options *options, struct ks_kafka_config *config, struct ks_error *err);
@@ -34,6 +36,8 @@ bool ks_kafka_partitions_of_log(struct ks_kafka *kafka, enum ks_topic topic, int
 
 // First offset that is there, and the one the next record will get.
 bool ks_kafka_watermarks(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int64_t *low, int64_t *high, struct ks_error *err);
+// The same, but *end is where reading ends for now (the last stable offset): below *high while somebody's transaction is open.
+bool ks_kafka_readable(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int64_t *low, int64_t *end, struct ks_error *err);
 
 // First offset whose broker time is above time_ms; the high watermark when there is none.
 bool ks_kafka_offset_after(struct ks_kafka *kafka, enum ks_topic topic, int32_t partition, int64_t time_ms, int64_t *offset, struct ks_error *err);

@@ -36,6 +36,12 @@ static const struct property SAFETY_PUBLISH[] = {
     {NULL, NULL},
 };
 
+// With read_committed a broker says that a partition ends where its first open transaction begins: acknowledged records further on would be taken for absent.
+static const struct property ENDS[] = {
+    {"isolation.level", "read_uncommitted"},
+    {NULL, NULL},
+};
+
 static const struct property DEFAULTS[] = {
     {"client.id", "keepsake"},
     {"socket.nagle.disable", "true"},
@@ -197,7 +203,7 @@ static bool check_reset(const rd_kafka_conf_t *conf, struct ks_error *err) {
 }
 
 rd_kafka_conf_t *ks_kafka_conf_make(const struct ks_kafka_config *config, enum ks_kafka_role role, struct ks_error *err) {
-  static const struct property *const BY_ROLE[] = {DEFAULTS_READ, DEFAULTS_PUBLISH, DEFAULTS_READ, DEFAULTS_GROUP};
+  static const struct property *const BY_ROLE[] = {DEFAULTS_READ, DEFAULTS_PUBLISH, DEFAULTS_READ, DEFAULTS_GROUP, DEFAULTS_READ};
   char text[256];
   rd_kafka_conf_t *conf = rd_kafka_conf_new();
   rd_kafka_conf_set_log_cb(conf, on_log);
@@ -212,6 +218,7 @@ rd_kafka_conf_t *ks_kafka_conf_make(const struct ks_kafka_config *config, enum k
     if (!set_user(conf, role, config->properties[i], err)) goto failed;
   }
   if (!set_all(conf, role == KS_KAFKA_PUBLISH ? SAFETY_PUBLISH : SAFETY, err)) goto failed;
+  if (role == KS_KAFKA_ENDS && !set_all(conf, ENDS, err)) goto failed;
   if (role != KS_KAFKA_PUBLISH && !check_reset(conf, err)) goto failed;
   return conf;
 failed:

@@ -12,6 +12,7 @@ enum ks_kafka_role {
   KS_KAFKA_PUBLISH,  // idempotent producer, acks=all, murmur2_random
   KS_KAFKA_READ,     // plain assign, no group
   KS_KAFKA_GROUP,    // member of a consumer group; positions are the database's
+  KS_KAFKA_ENDS,     // where partitions end, also past a transaction that hangs: reads nothing, for what it read might be aborted
 };
 
 // A new configuration (the caller owns it) with the role's properties, then the user's. A property that safety rests on (acks, enable.idempotence, partitioner,
@@ -27,7 +28,7 @@ bool ks_kafka_error(struct ks_error *err, rd_kafka_resp_err_t code, const char *
 // do not free that.
 bool ks_kafka_end_client(rd_kafka_t *client, int timeout_ms);
 
-// For error callbacks: one line in the log, unless the same was logged within the last minute.
+// For error callbacks: one line in the log when a trouble begins; none as long as it goes on, that is comes again within a minute.
 void ks_kafka_log_trouble(int code, const char *reason);
 
 // Where the headers of one message are put, all of them, however many: they are part of the record hash. Zero-initialize; free the list with free().

@@ -104,7 +104,7 @@ void ks_kafka_on_trouble(rd_kafka_t *rk, int code, const char *reason, void *opa
   ks_kafka_log_trouble(code, reason);
 }
 
-// Remembers the last lines of the process, so that a broker that is down is one line a minute and not one a try.
+// Remembers the last lines of the process, so that a broker that is down is one line and not one a try: a line is silent as long as it comes again within the time.
 void ks_kafka_log_trouble(int code, const char *reason) {
   enum { REMEMBERED = 16, SILENT_MS = 60000 };
   static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -123,7 +123,7 @@ void ks_kafka_log_trouble(int code, const char *reason) {
   for (int i = 0; i < REMEMBERED && !known; i++) {
     if (lines[i].at_ms == 0 || lines[i].code != code || lines[i].hash != hash) continue;
     known = now_ms - lines[i].at_ms < SILENT_MS;
-    if (!known) lines[i].at_ms = 0;
+    lines[i].at_ms = known ? now_ms : 0;
   }
   if (!known) {
     lines[oldest].code = code;

@@ -76,7 +76,7 @@ bool ks_kafka_read(struct ks_kafka *kafka, enum ks_topic topic, int32_t partitio
   int64_t low, high;
   *found = false;
   drop_message(kafka);
-  if (!ks_kafka_watermarks(kafka, topic, partition, &low, &high, err)) return false;
+  if (!ks_kafka_readable(kafka, topic, partition, &low, &high, err)) return false;
   if (offset < low || offset >= high) return true;
   if (!start(kafka, topic, partition, offset, err)) return false;
   bool ok = take(kafka, topic, partition, found, err);
@@ -93,7 +93,7 @@ bool ks_kafka_genesis(struct ks_kafka *kafka, enum ks_topic topic, int32_t parti
   int64_t low, high;
   int32_t partitions;
   *found = false;
-  if (!ks_kafka_partitions_of_log(kafka, topic, &partitions, err) || !ks_kafka_watermarks(kafka, topic, partition, &low, &high, err)) return false;
+  if (!ks_kafka_partitions_of_log(kafka, topic, &partitions, err) || !ks_kafka_readable(kafka, topic, partition, &low, &high, err)) return false;
   if (low >= high) return true;
   if (!start(kafka, topic, partition, low, err)) return false;
   bool ok = true, more = true;

@@ -94,6 +94,8 @@ static const struct ks_option_row rows[KS_OPT_COUNT] = {
         .max = HOUR, .help = "How long one statement of a batch may take, waiting for locks included, before the batch is tried again."),
     ROW(AUDIT_INTERVAL, .name = "audit-interval", .type = KS_TYPE_DURATION, .metavar = "TIME", .default_text = "1h", .min = SECOND,
         .max = 7 * 24 * HOUR, .help = "How often the consumer looks again at the topics' settings."),
+    ROW(STUCK_AFTER, .name = "stuck-after", .type = KS_TYPE_DURATION, .metavar = "TIME", .default_text = "30s", .min = 100, .max = 24 * HOUR,
+        .help = "How long the log may hold more than it gives (a transaction that hangs hides what comes after it) before that is called out."),
     ROW(BACKOFF_MAX, .name = "backoff-max", .type = KS_TYPE_DURATION, .metavar = "TIME", .default_text = "10s", .min = 10, .max = HOUR,
         .help = "The longest wait between two tries when a server is away."),
 

@@ -181,7 +181,8 @@ static void log_close(struct ks_source *base) {
     if (source->parts[i].rkt) rd_kafka_topic_destroy(source->parts[i].rkt);
   }
   if (source->queue) rd_kafka_queue_destroy(source->queue);
-  if (!ks_kafka_end_client(source->rk, KS_KAFKA_END_MS)) return;
+  bool ended = ks_kafka_end_client(source->ends, KS_KAFKA_END_MS);
+  if (!ks_kafka_end_client(source->rk, KS_KAFKA_END_MS) || !ended) return;
   for (int i = 0; i < KS_TOPIC_COUNT; i++) free(source->index[i]);
   free(source->parts);
   free(source->headers.list);

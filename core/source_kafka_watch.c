@@ -13,7 +13,6 @@ enum {
   SUSPECT_EVERY_MS = 1000,
   SHORT_FOR_MS = 10000,  // a new leader may know less for a moment
   DOWN_FOR_MS = 60000,
-  STUCK_WARN_MS = 30000,
 };
 
 bool ks_log_lost(struct ks_error *err, const struct ks_log_part *part, int64_t low, int64_t high) {
@@ -35,15 +34,22 @@ static bool gone(struct ks_error *err, const struct ks_log_part *part) {
 }
 
 // *low and *high of a part, in one try. 2.0.2 does not keep to the time given for watermarks when no broker is there; with metadata it does, so that comes first.
-static rd_kafka_resp_err_t try_ask(struct ks_log_source *source, const struct ks_log_part *part, int64_t *low, int64_t *high) {
+// *readable is where committed records end; only where that is not enough, the true end is asked for.
+static rd_kafka_resp_err_t try_ask(struct ks_log_source *source, const struct ks_log_part *part, int64_t *low, int64_t *high, int64_t *readable) {
   const struct rd_kafka_metadata *metadata = NULL;
+  const char *topic = ks_topic_name(part->range.topic);
   rd_kafka_resp_err_t code = rd_kafka_metadata(source->rk, 0, part->rkt, &metadata, TRY_MS);
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
     if (metadata->topic_cnt == 1) code = metadata->topics[0].err;
     rd_kafka_metadata_destroy(metadata);
   }
-  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    code = ks_kafka_ask_watermarks(source->rk, ks_topic_name(part->range.topic), part->range.partition, TRY_MS, low, high);
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) code = ks_kafka_ask_watermarks(source->rk, topic, part->range.partition, TRY_MS, low, readable);
+  *high = *readable;
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR && *readable < part->range.to) {
+    struct ks_error err;
+    if (!source->ends && !(source->ends = ks_kafka_open_ends(source->config, &source->trouble, &err))) return RD_KAFKA_RESP_ERR__FAIL;
+    code = ks_kafka_ask_watermarks(source->ends, topic, part->range.partition, TRY_MS, low, high);
+    rd_kafka_poll(source->ends, 0);
   }
   rd_kafka_poll(source->rk, 0);
   return code;
@@ -57,10 +63,10 @@ static bool is_gone(rd_kafka_resp_err_t code) {
 bool ks_log_ask(struct ks_log_source *source, const struct ks_log_part *part, int64_t *low, int64_t *high, struct ks_error *err) {
   char place[64], what[160];
   rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
-  int64_t end_ms = ks_clock_monotonic_ms() + ASK_MS;
+  int64_t end_ms = ks_clock_monotonic_ms() + ASK_MS, readable;
   while (ks_clock_monotonic_ms() < end_ms) {
     if (ks_stop_asked()) return ks_stop_error(err);
-    code = try_ask(source, part, low, high);
+    code = try_ask(source, part, low, high, &readable);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return true;
     if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED || source->trouble.code == RD_KAFKA_RESP_ERR__AUTHENTICATION) break;
     // A broker that has just started may not know its topics yet.
@@ -89,20 +95,31 @@ static void nudge(struct ks_log_source *source) {
   }
 }
 
+// Said once of each partition: what its end hides cannot be told from nothing otherwise.
+static void look_if_stuck(struct ks_log_source *source, struct ks_log_part *part, int64_t now_ms, int64_t readable, int64_t high) {
+  char place[64];
+  int after_ms = source->config->stuck_after_ms > 0 ? source->config->stuck_after_ms : KS_KAFKA_STUCK_AFTER_MS;
+  if (part->stuck_said || readable > part->next || high <= part->next || now_ms - source->last_message_ms <= after_ms) return;
+  part->stuck_said = true;
+  ks_log(KS_LOG_WARNING, KS_KAFKA_STUCK, "partition", ks_kafka_place(place, part->range.topic, part->range.partition), "offset", KS_LOG_INT(part->next), "end", KS_LOG_INT(high),
+         "next", KS_KAFKA_STUCK_NEXT, NULL);
+}
+
 // Nothing has come for a while. Is what we wait for still there? False: *err says what is wrong.
 static bool still_there(struct ks_log_source *source, int64_t now_ms, struct ks_error *err) {
   bool asked_one = false;
   for (int i = 0; i < source->count; i++) {
     struct ks_log_part *part = &source->parts[i];
     if (part->done) continue;
-    int64_t low, high;
-    rd_kafka_resp_err_t code = try_ask(source, part, &low, &high);
+    int64_t low, high, readable = INT64_MAX;
+    rd_kafka_resp_err_t code = try_ask(source, part, &low, &high, &readable);
     if (is_gone(code)) {
       if (!ks_log_ask(source, part, &low, &high, err)) return false;  // it was a broker that had not finished starting, or this is the end
       code = RD_KAFKA_RESP_ERR_NO_ERROR;
     }
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) break;  // nobody is there: one try is enough
     asked_one = true;
+    look_if_stuck(source, part, now_ms, readable, high);
     if (low > part->next) return ks_log_lost(err, part, low, high);
     if (high >= part->range.to) {
       part->short_since_ms = 0;
@@ -115,10 +132,6 @@ static bool still_there(struct ks_log_source *source, int64_t now_ms, struct ks_
   source->trouble.partition_gone = false;
   if (asked_one) {
     source->down_since_ms = 0;
-    if (!source->stuck_said && now_ms - source->last_message_ms > STUCK_WARN_MS) {
-      source->stuck_said = true;
-      ks_log(KS_LOG_WARNING, "the log gives nothing although it holds more: a transaction may hang, or the broker is overloaded", NULL);
-    }
   } else if (source->down_since_ms == 0) {
     source->down_since_ms = now_ms;
   } else if (now_ms - source->down_since_ms > DOWN_FOR_MS) {

@@ -35,6 +35,18 @@ static void look_at_anchor(struct ks_doctor *doctor, const char *place, const st
                 "docs/operations.md, \"The log has lost records\"");
 }
 
+// Somebody's transaction is open: readers are given nothing past its first record, and what it leaves behind is a gap.
+static void look_at_stable_end(struct ks_doctor *doctor, enum ks_topic topic, int32_t partition, int64_t high) {
+  char place[64], value[128];
+  int64_t low, end;
+  struct ks_error err;
+  snprintf(place, sizeof place, "%s/%d", ks_topic_name(topic), (int)partition);
+  if (!ks_kafka_readable(doctor->kafka, topic, partition, &low, &end, &err) || end >= high) return;
+  snprintf(value, sizeof value, "%lld, log's end %lld", (long long)end, (long long)high);
+  ks_doctor_add(doctor, place, "last stable offset", value, "log", KS_FOUND_WARNING, "a transaction is open and hides the records after it; its own offsets will be a gap",
+                "kafka-transactions.sh find-hanging, abort; then docs/operations.md, \"One partition or stream stands stopped\"");
+}
+
 static void look_at_partition(struct ks_doctor *doctor, const struct ks_stream *streams, int count, struct sums *sums) {
   char place[64], value[128];
   int64_t low, high, lowest = INT64_MAX, checked = -1;
@@ -44,6 +56,7 @@ static void look_at_partition(struct ks_doctor *doctor, const struct ks_stream *
     ks_doctor_add_error(doctor, place, "position", KS_FOUND_UNKNOWN, &err);
     return;
   }
+  look_at_stable_end(doctor, streams->topic, streams->partition, high);
   for (int i = 0; i < count; i++) {
     const struct ks_stream *s = &streams[i];
     if (!is_standing(s)) continue;

@@ -58,7 +58,7 @@ bool ks_rulings_seen_ahead(struct ks_rulings_seen *seen, const struct ks_kafka_c
     struct ks_range range = {s->topic, s->partition, s->next_offset, 0};
     int64_t low;
     if (s->kind != KS_KIND_NONE || s->partition >= partitions) continue;
-    ok = ks_kafka_watermarks(kafka, s->topic, s->partition, &low, &range.to, err);
+    ok = ks_kafka_readable(kafka, s->topic, s->partition, &low, &range.to, err);
     if (range.from < low) range.from = low;
     if (ok && range.to - range.from > AHEAD_MAX) seen->not_all = true;
     else if (ok && range.to > range.from) ranges[count++] = range;

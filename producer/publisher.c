@@ -15,7 +15,7 @@ static bool copy_kafka(struct ks_publisher *publisher, const struct ks_kafka_con
     publisher->properties[i] = strdup(from->properties[i]);
     if (!publisher->properties[i]) return false;
   }
-  publisher->kafka = (struct ks_kafka_config){publisher->brokers, (const char *const *)publisher->properties, from->property_count};
+  publisher->kafka = (struct ks_kafka_config){publisher->brokers, (const char *const *)publisher->properties, from->property_count, from->stuck_after_ms};
   return true;
 }
 

@@ -17,7 +17,7 @@ struct ks_publisher *ks_publisher_open(const struct ks_publisher_config *given, 
     ks_problem_set(problem, "configuration", false, "Set `brokers` to host:port[,host:port…].", "no kafka brokers given");
     return NULL;
   }
-  struct ks_kafka_config kafka = {config.brokers, config.properties, config.property_count};
+  struct ks_kafka_config kafka = {config.brokers, config.properties, config.property_count, 0};
   struct ks_publisher_setup setup = {
       .kafka = &kafka,
       .memory_bytes = config.memory_bytes,

@@ -230,7 +230,7 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
   return status;
 }
 
-static const enum ks_option OPTIONS[] = {KS_OPT_KINDS,     KS_OPT_MEMORY,      KS_OPT_SPILL_DIR, KS_OPT_CONNECTIONS, KS_OPT_MAX_RATE,
+static const enum ks_option OPTIONS[] = {KS_OPT_KINDS,     KS_OPT_MEMORY,      KS_OPT_SPILL_DIR, KS_OPT_CONNECTIONS, KS_OPT_MAX_RATE, KS_OPT_STUCK_AFTER,
                                          KS_OPT_GROUP,     KS_OPT_PAUSE_AFTER, KS_OPT_COUNT};
 
 const struct ks_command ks_rebuild_command = {

@@ -68,6 +68,7 @@ static bool on_planned(void *arg, enum ks_difference what, const struct ks_row *
 // The rows as they are now against the log up to now, without any lock: nearly always what will be done.
 static bool plan(struct repair *repair, struct ks_error *err) {
   struct ks_verify *verify = &repair->verify;
+  verify->survey.readable_only = true;
   if (!ks_verify_read_database(verify, repair->store, err) || !ks_survey_log(repair->kafka, &verify->survey, err)) return false;
   verify->gather.partitions = verify->survey.partitions;
   if (!ks_verify_read_log(verify, err)) return false;
@@ -313,7 +314,7 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
   return status;
 }
 
-static const enum ks_option OPTIONS[] = {KS_OPT_USER, KS_OPT_USERS_FROM, KS_OPT_MEMORY, KS_OPT_SPILL_DIR, KS_OPT_CONNECTIONS, KS_OPT_MAX_RATE, KS_OPT_COUNT};
+static const enum ks_option OPTIONS[] = {KS_OPT_USER, KS_OPT_USERS_FROM, KS_OPT_MEMORY, KS_OPT_SPILL_DIR, KS_OPT_CONNECTIONS, KS_OPT_MAX_RATE, KS_OPT_STUCK_AFTER, KS_OPT_COUNT};
 
 const struct ks_command ks_repair_command = {
     .name = "restore repair",

@@ -75,7 +75,7 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
   return ok ? KS_EXIT_DONE : err->exit;
 }
 
-static const enum ks_option OPTIONS[] = {KS_OPT_KIND, KS_OPT_FROM, KS_OPT_AS_OF, KS_OPT_ALL, KS_OPT_MEMORY, KS_OPT_SPILL_DIR, KS_OPT_MAX_RATE, KS_OPT_COUNT};
+static const enum ks_option OPTIONS[] = {KS_OPT_KIND, KS_OPT_FROM, KS_OPT_AS_OF, KS_OPT_ALL, KS_OPT_MEMORY, KS_OPT_SPILL_DIR, KS_OPT_MAX_RATE, KS_OPT_STUCK_AFTER, KS_OPT_COUNT};
 
 const struct ks_command ks_show_command = {
     .name = "show",

@@ -30,7 +30,7 @@ static bool other_log(struct ks_error *err, const struct ks_survey *survey, cons
 
 static bool check_begin(struct ks_kafka *kafka, struct ks_survey *survey, enum ks_topic topic, int32_t partition, struct ks_error *err) {
   int64_t low;
-  if (!ks_kafka_watermarks(kafka, topic, partition, &low, &survey->high[topic][partition], err)) return false;
+  if (!(survey->readable_only ? ks_kafka_readable : ks_kafka_watermarks)(kafka, topic, partition, &low, &survey->high[topic][partition], err)) return false;
   if (low == 0) return true;
   ks_error_set(err, KS_ERROR_LOST, KS_EXIT_LOST, "%s/%d: the log begins at offset %lld, offsets 0 to %lld are missing", ks_topic_name(topic), (int)partition, (long long)low,
                (long long)low - 1);

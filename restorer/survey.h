@@ -14,6 +14,7 @@ struct ks_survey {
   struct ks_streams streams;
   int32_t partitions;                  // of the log
   struct ks_shard shard;               // those that are looked at: the database's; all, where no database says
+  bool readable_only;                  // ends are where reading ends for now: what a transaction that hangs hides is not waited for
   int64_t *high[KS_TOPIC_COUNT];       // the log's end by partition
   int64_t *committed[KS_TOPIC_COUNT];  // what the consumer group has committed, -1: nothing; NULL before ks_survey_group
 };

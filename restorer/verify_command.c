@@ -58,6 +58,7 @@ static bool read_both(struct ks_verify *verify, struct ks_error *err) {
   bool ok = store && ks_survey_database(store, &verify->survey, err) && ks_survey_check_people(&verify->survey, &verify->people, err) &&
             (!sample || ks_verify_sample(verify, store, sample, err)) && ks_verify_read_database(verify, store, err);
   ks_store_close(store);
+  verify->survey.readable_only = true;
   ok = ok && (kafka = ks_kafka_open(&verify->kafka, OPEN_KAFKA_MS, err)) && ks_survey_log(kafka, &verify->survey, err);
   ks_kafka_close(kafka);
   verify->gather.partitions = verify->survey.partitions;

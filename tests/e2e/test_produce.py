@@ -54,8 +54,8 @@ def refusals(result):
 class Running:
     """produce with its pipes in the test's hands."""
 
-    def __init__(self, keepsake, *args, stdout=subprocess.PIPE):
-        self.popen = subprocess.Popen([keepsake.path, "produce", *args], stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.PIPE, env=keepsake.env(),
+    def __init__(self, keepsake, *args, stdout=subprocess.PIPE, stderr=subprocess.PIPE):
+        self.popen = subprocess.Popen([keepsake.path, "produce", *args], stdin=subprocess.PIPE, stdout=stdout, stderr=stderr, env=keepsake.env(),
                                       cwd=keepsake.scratch, preexec_fn=_die_with_parent)
         self._rest = b""
 
@@ -76,8 +76,8 @@ class Running:
     def end(self, rc, limit=60):
         """Waits for the end; returns (rest of stdout, stderr)."""
         out, err = self.popen.communicate(timeout=limit)
-        assert self.popen.returncode == rc, err.decode()[-3000:]
-        return self._rest.decode() + (out or b"").decode(), err.decode()
+        assert self.popen.returncode == rc, (err or b"").decode()[-3000:]
+        return self._rest.decode() + (out or b"").decode(), (err or b"").decode()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@
 static const enum ks_kafka_role ROLES[] = {KS_KAFKA_ASK, KS_KAFKA_PUBLISH, KS_KAFKA_READ, KS_KAFKA_GROUP};
 
 static rd_kafka_conf_t *make(enum ks_kafka_role role, const char *property, struct ks_error *err) {
-  struct ks_kafka_config config = {"127.0.0.1:9092", &property, property ? 1 : 0};
+  struct ks_kafka_config config = {"127.0.0.1:9092", &property, property ? 1 : 0, 0};
   *err = (struct ks_error){0};
   return ks_kafka_conf_make(&config, role, err);
 }

@@ -40,7 +40,7 @@ static void cluster_begin(void) {
   cluster = rd_kafka_handle_mock_cluster(handle);
   ck_assert_int_eq(rd_kafka_mock_topic_create(cluster, "keepsake.changes", PARTITIONS, 1), 0);
   ck_assert_int_eq(rd_kafka_mock_topic_create(cluster, "keepsake.blobs", PARTITIONS, 1), 0);
-  config = (struct ks_kafka_config){rd_kafka_mock_cluster_bootstraps(cluster), PROPERTIES, 1};
+  config = (struct ks_kafka_config){rd_kafka_mock_cluster_bootstraps(cluster), PROPERTIES, 1, 0};
 }
 
 static void cluster_end(void) { rd_kafka_destroy(handle); }
@@ -367,7 +367,7 @@ END_TEST
 
 START_TEST(brokers_that_nobody_answers_at_end_with_status_8_in_time) {
   struct ks_error err = {0};
-  struct ks_kafka_config nowhere = {"127.0.0.1:1", PROPERTIES, 1};
+  struct ks_kafka_config nowhere = {"127.0.0.1:1", PROPERTIES, 1, 0};
   int64_t begin_ms = ks_clock_monotonic_ms();
   ck_assert_ptr_null(ks_kafka_open(&nowhere, 700, &err));
   ck_assert_int_eq(err.exit, KS_EXIT_NO_KAFKA);

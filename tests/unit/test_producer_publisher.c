@@ -44,7 +44,7 @@ static void brokers_up(void) {
 static struct ks_publisher *open_with(struct ks_publisher_setup setup, const char *property) {
   struct ks_error err = {0};
   const char *properties[] = {"reconnect.backoff.max.ms=100", property};
-  struct ks_kafka_config kafka = {rd_kafka_mock_cluster_bootstraps(cluster), properties, property ? 2 : 1};
+  struct ks_kafka_config kafka = {rd_kafka_mock_cluster_bootstraps(cluster), properties, property ? 2 : 1, 0};
   setup.kafka = &kafka;
   setup.epoch = EPOCH;
   setup.partitions = PARTITIONS;
