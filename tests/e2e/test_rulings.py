@@ -143,7 +143,8 @@ def test_excluding_a_delete_an_unsequenced_event_and_a_loser_rebuilt_equals_the_
     places = log.publish([change(1, item="a"), change(2, item="a", act="delete"), unsequenced, change(3, item="b", doc='{"b":2}'),
                           change(1, item="a", source="/handsets/c", baserev=1), change(2, item="c", source="/handsets/c")])
     log.publish([exclude(places[i][2]) for i in (1, 2, 4)] + [exclude(places[1][2])])
-    keepsake("consume", "--until-caught-up")
+    if keepsake("consume", "--until-caught-up", check=(0, 6)).rc == 6:  # a busy machine: events and rulings came in different batches
+        keepsake("restore", "rebuild", "--yes")
     assert_same(rows_of(database), oracle_of(log))
     assert query(database, "SELECT item_id, deleted FROM keepsake.item ORDER BY 1") == [("a", False), ("b", False), ("c", False)]
     database.drop()
