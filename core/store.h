@@ -16,7 +16,7 @@ enum ks_store_role { KS_STORE_LOGIN, KS_STORE_READER, KS_STORE_WRITER, KS_STORE_
 
 // Connects with a libpq connection string ("" = PG* variables), sets the session up (UTC, search_path empty but pg_catalog, timeouts, UTF8) and the role.
 // `what` becomes application_name "keepsake/what". NULL on failure: exit 9 when it cannot be reached or the role is missing, 6 with the hint `keepsake init` when the schema is
-// missing (not asked with KS_STORE_LOGIN) or its version is another, or server_encoding is not UTF8.
+// missing or its version is another (neither is asked with KS_STORE_LOGIN), server_encoding is not UTF8, or a connection pooler stands in between.
 struct ks_store *ks_store_open(const char *conninfo, const char *what, enum ks_store_role role, struct ks_error *err);
 void ks_store_close(struct ks_store *store);
 
