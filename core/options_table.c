@@ -101,6 +101,8 @@ static const struct ks_option_row rows[KS_OPT_COUNT] = {
 
     ROW(KINDS, .name = "kinds", .type = KS_TYPE_CHOICES, .request = true, .metavar = "KIND,...", .choices = KINDS,
         .help = "Only these kinds."),
+    ROW(AGAIN, .name = "again", .type = KS_TYPE_LIST, .request = true, .metavar = "TOPIC/PARTITION[:KIND]",
+        .help = "Rebuild these streams too, though they are live or stopped; without a kind all of the partition. May be given more than once."),
     ROW(MAX_RATE, .name = "max-rate", .type = KS_TYPE_INTEGER, .metavar = "N", .default_text = "0", .default_note = "no limit", .min = 0,
         .max = INT64_C(1000000000), .help = "Read at most this many events (of the database: rows) a second, to leave room for a living service."),
     ROW(FROM, .name = "from", .type = KS_TYPE_CHOICE, .request = true, .metavar = "SOURCE", .choices = "log|database",

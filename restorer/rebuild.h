@@ -31,6 +31,13 @@ struct ks_rebuild_kind {
   bool items_exact;
 };
 
+// Streams that --again names (set of kinds).
+struct ks_again {
+  enum ks_topic topic;
+  int32_t partition;
+  unsigned kinds;
+};
+
 struct ks_rebuild {
   const struct ks_options *options;
   struct ks_kafka_config kafka;
@@ -40,6 +47,8 @@ struct ks_rebuild {
   struct ks_gather_part *parts;
   struct ks_target *targets;
   int target_count;
+  struct ks_again *again;
+  int again_count;
   unsigned kinds;
   struct ks_rebuild_kind kind[KS_KIND_COUNT];
   struct ks_distinct users, items[KS_KIND_COUNT];
@@ -50,6 +59,13 @@ struct ks_rebuild {
   atomic_int_fast64_t loaded;             // records
   bool json, quiet;
 };
+
+// --again: reads it (once the survey is made; usage errors, exit 6 for another shard's partition), says whether it means that stream, shows what stands and is meant, and makes
+// that restoring, from where this or any later rebuild takes it.
+bool ks_rebuild_again_read(struct ks_rebuild *rebuild, struct ks_error *err);
+bool ks_rebuild_again_asked(const struct ks_rebuild *rebuild, const struct ks_stream *stream);
+void ks_rebuild_again_print(const struct ks_rebuild *rebuild);
+bool ks_rebuild_again_begin(struct ks_rebuild *rebuild, struct ks_error *err);
 
 // The plan on stdout: for people, or one object.
 bool ks_rebuild_plan_print(struct ks_rebuild *rebuild, struct ks_error *err);

@@ -38,14 +38,14 @@ static bool choose_targets(struct ks_rebuild *rebuild, struct ks_error *err) {
   if (!rebuild->targets) return ks_error_memory(err);
   for (int i = 0; i < streams->count; i++) {
     struct ks_stream *s = &streams->list[i];
-    if (!(rebuild->kinds & 1u << s->kind) || (s->state != KS_STATE_RESTORING && s->state != KS_STATE_LOADING)) continue;
+    if (!(rebuild->kinds & 1u << s->kind) || (s->state != KS_STATE_RESTORING && s->state != KS_STATE_LOADING && !ks_rebuild_again_asked(rebuild, s))) continue;
     found |= 1u << s->kind;
     rebuild->targets[rebuild->target_count++].stream = s;
   }
   for (int k = 0; k < KS_KIND_COUNT && ks_options_given(rebuild->options, KS_OPT_KINDS); k++) {
     if (!(rebuild->kinds & ~found & 1u << k)) continue;
     ks_error_set(err, KS_ERROR_PERMANENT, KS_EXIT_REFUSED, "no stream of kind %s is restoring: what is live is not rebuilt", ks_kind_name(k));
-    return ks_error_hint(err, "keepsake verify says whether anything is wrong with it; keepsake restore repair mends single people's rows.");
+    return ks_error_hint(err, "keepsake verify says whether anything is wrong with it; keepsake restore repair mends single people's rows, --again rebuilds a living stream.");
   }
   return true;
 }
@@ -187,7 +187,7 @@ static bool act(struct ks_rebuild *rebuild, struct ks_error *err) {
   if (ok && dry_run) return true;
   ok = ok && ks_journal_plan(&rebuild->journal, ks_rebuild_plan_json(rebuild), err) && ks_journal_progress(&rebuild->journal, ks_rebuild_progress(rebuild), err);
   ok = ok && ks_confirm(rebuild->options, "Rebuild these streams?", err) && (!ks_stop_asked() || ks_stop_error(err));
-  ok = ok && (taken = true) && take_over(rebuild, err) && ks_rebuild_load(rebuild, err);
+  ok = ok && (taken = true) && ks_rebuild_again_begin(rebuild, err) && take_over(rebuild, err) && ks_rebuild_load(rebuild, err);
   if (ok) {
     rebuild->phase = "done";
     ks_journal_end(&rebuild->journal, "done", ks_rebuild_progress(rebuild));
@@ -212,7 +212,7 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
   rebuild->json = ks_options_flag(options, KS_OPT_JSON);
   rebuild->quiet = ks_options_flag(options, KS_OPT_QUIET);
   rebuild->begun_ms = ks_clock_monotonic_ms();
-  bool ok = open_all(rebuild, &kafka, err) && choose_targets(rebuild, err) && make_parts(rebuild, err);
+  bool ok = open_all(rebuild, &kafka, err) && ks_rebuild_again_read(rebuild, err) && choose_targets(rebuild, err) && make_parts(rebuild, err);
   ks_kafka_close(kafka);
   if (ok && rebuild->target_count == 0)
     status = nothing_to_do(rebuild);
@@ -225,12 +225,13 @@ static enum ks_exit run(const struct ks_options *options, struct ks_error *err) 
   for (int k = 0; k < KS_KIND_COUNT; k++) ks_distinct_free(&rebuild->items[k]);
   ks_store_close(rebuild->control);
   free(rebuild->targets);
+  free(rebuild->again);
   free(rebuild->parts);
   free(rebuild);
   return status;
 }
 
-static const enum ks_option OPTIONS[] = {KS_OPT_KINDS,     KS_OPT_MEMORY,      KS_OPT_SPILL_DIR, KS_OPT_CONNECTIONS, KS_OPT_MAX_RATE, KS_OPT_STUCK_AFTER,
+static const enum ks_option OPTIONS[] = {KS_OPT_KINDS,     KS_OPT_AGAIN, KS_OPT_MEMORY,      KS_OPT_SPILL_DIR, KS_OPT_CONNECTIONS, KS_OPT_MAX_RATE, KS_OPT_STUCK_AFTER,
                                          KS_OPT_GROUP,     KS_OPT_PAUSE_AFTER, KS_OPT_COUNT};
 
 const struct ks_command ks_rebuild_command = {
@@ -242,12 +243,15 @@ const struct ks_command ks_rebuild_command = {
             "kind after kind (contacts first) is folded, loaded and put live, while the consumer may serve the kinds that are live already. Rows, revisions and tombstones are "
             "those that uninterrupted work would have written.\n"
             "Before anything is written it prints a plan: people, items, what would be overwritten, how long it will take. It can be stopped or killed at any moment: what is "
-            "live stays live, and the same command goes on with the rest. Streams that are live are not touched; single people's rows are mended by `restore repair`.\n"
+            "live stays live, and the same command goes on with the rest. Streams that are live are not touched; single people's rows are mended by `restore repair`. Where `verify` "
+            "names damage that is nobody's (positions, counts, rows in the wrong place), --again rebuilds the streams that it names too, though they are live or stopped: readers hear "
+            "`restoring` of them meanwhile.\n"
             "Ends with 0 when all streams that it took are live (also when there was nothing to restore), 6 when it is refused (another lineage, no schema, a kind that is not "
             "restoring), 7 when the log has lost records, 11 when another rebuild is at work, 13 when it was stopped or answered no.",
     .examples = "keepsake restore rebuild --dry-run              # only the plan\n"
                 "keepsake restore rebuild --yes                  # everything that is restoring\n"
                 "keepsake restore rebuild --yes --kinds contact  # contacts only\n"
+                "keepsake restore rebuild --yes --again keepsake.changes/3:note\n"
                 "keepsake restore rebuild --yes --memory 1GiB --connections 4 --spill-dir /big",
     .options = OPTIONS,
     .run = run,

@@ -81,6 +81,7 @@ static void print_people_plan(struct ks_rebuild *rebuild) {
     printf(", %s; overwrites %lld rows", ks_rebuild_size_text(k->bytes, size), (long long)(k->old_items + k->old_others));
     printf(" in %d streams\n", k->streams);
   }
+  ks_rebuild_again_print(rebuild);
   if (untouched) printf("  %lld other streams stay as they are\n", (long long)untouched);
   basis_text(rebuild, basis);
   printf("  reading   took %.1f s; %s went to the spill file\n", (double)rebuild->read_ms / 1000, ks_rebuild_size_text(ks_gather_spilled(&rebuild->gather), size));

@@ -105,8 +105,8 @@ static enum ks_exit judge(struct ks_verify *verify, const char **verdict, struct
     else if (report->people && !report->streams)
       ks_error_hint(err, "keepsake verify --list FILE names them all; keepsake restore repair --users-from FILE mends exactly these.");
     else
-      ks_error_hint(err, "People's rows: verify --list FILE, then restore repair --users-from FILE. Positions, counts and rows that are nobody's: UPDATE keepsake.position SET state = "
-                         "'restoring', generation = generation + 1 WHERE topic = ... AND partition = ... AND kind = ..., then restore rebuild.");
+      ks_error_hint(err, "People's rows: verify --list FILE, then restore repair --users-from FILE. Positions, counts and rows that are nobody's: keepsake restore rebuild --again "
+                         "TOPIC/PARTITION:KIND, as they are named above.");
     return KS_EXIT_DIFFERENT;
   }
   *verdict = "inconclusive";
