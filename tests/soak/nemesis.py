@@ -1,5 +1,5 @@
-"""The nemesis: faults, each with a proof from outside that it struck. This file has the base and those that strike processes; faults_database.py those that
-strike what is stored.
+"""The nemesis: faults, each with a proof from outside that it struck. This file has the base and those that strike processes;
+faults_network.py those of the network, faults_database.py those that strike what is stored.
 
 A fault is made by the plan with a seed of its own. strike() does it and returns the proof as text, or None when there was nothing to strike; heal() takes it away.
 `busy` is what it occupies from strike to heal: no second fault of the plan takes the same at that time.

@@ -6,7 +6,8 @@ histories grow; the first round of a block begins a new one. To repeat a round, 
 import random
 from dataclasses import dataclass
 
-import faults_database  # noqa: F401  pylint: disable=unused-import  (fills the catalogue)
+import faults_database  # noqa: F401  pylint: disable=unused-import  (fill the catalogue)
+import faults_network  # noqa: F401  pylint: disable=unused-import
 from nemesis import FAULTS
 from population import Population
 

@@ -116,17 +116,16 @@ class Round:
 
     def _dwell(self):
         """Lets the segment come through, or at least work for a while."""
-        if self.under("broker"):
-            return
-        until = time.monotonic() + DWELL_S
+        until, ends = time.monotonic() + DWELL_S, None
 
         def through():
+            nonlocal ends
             self._tend()
-            return not self.gateways.pump() and (self.under("postgres") or self._applied()) or time.monotonic() > until
+            if time.monotonic() > until:
+                return True
+            if self.gateways.pump() or self.under("broker"):
+                return False
+            ends = ends or sum(self.world.ends().values())
+            return self.under("postgres") or sum(row[3] for row in self.world.positions() or () if row[2] == "none") >= ends
 
         wait_for(through, LIMIT_S, "the segment comes through")
-
-    def _applied(self):
-        found = self.world.positions()
-        return found is not None and sum(row[3] for row in found if row[2] == "none") >= sum(self.world.ends().values())
-

@@ -76,7 +76,7 @@ class Soak:
         self.ledger = Ledger()
         self.gateways = Gateways(self.world, self.ledger)
         people = {user: [device.source for device in devices] for user, devices in population.devices.items()}
-        self.fleet = Fleet(self.world.database.conninfo_as("gateway"), {**people, **{user: [""] for user in SIM_PEOPLE}}, f"{self.options.seed}/{plan.block}")
+        self.fleet = Fleet(self.world.through_proxy(self.world.database.conninfo_as("gateway")), {**people, **{user: [""] for user in SIM_PEOPLE}}, f"{self.options.seed}/{plan.block}")
         self.fleet.start()
         self.fleet_before = {}
 

@@ -1,6 +1,6 @@
 """The soak's world: a broker, a database server, consumers that somebody starts again when they end, and the log that a block of rounds shares.
 
-One process has servers of its own. They run on from round to round; only a fault ends them. Consumers are supervised as systemd would do it: who ends
+One process has servers of its own, behind a proxy each: all of Keepsake's programs and the handsets go through these, the checks go directly. They run on from round to round; only a fault ends them. Consumers are supervised as systemd would do it: who ends
 is started again, and an exit status that docs/operations.md does not foresee for what was going on is a finding.
 """
 import re
@@ -18,8 +18,10 @@ import psycopg2  # noqa: E402
 from broker import Broker  # noqa: E402
 from harness import BLOBS, CHANGES, Database, Log, Program, wait_for, wire  # noqa: E402
 from harness.handset import evict_the_dead  # noqa: E402
+from harness.proxy import Proxy  # noqa: E402
 from harness.reader import Reader, ReadError  # noqa: E402
 from postgres import Postgres  # noqa: E402
+from service import free_port  # noqa: E402
 
 LIMIT_S = 180  # for every fact; a machine of two cores may be shared by many
 GROUP = "keepsake"
@@ -39,13 +41,15 @@ class World:
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="keepsake-soak-"))
         self.folder.chmod(0o755)
-        self.broker = Broker(self.folder / "broker", settings={"group.min.session.timeout.ms": 1000})
+        outer = free_port()
+        self.proxies = {"broker": Proxy(outer), "postgres": Proxy(lambda: self.postgres.port)}
+        self.broker = Broker(self.folder / "broker", settings={"group.min.session.timeout.ms": 1000}, outer=(outer, self.proxies["broker"].port))
         self.postgres = Postgres(self.folder / "postgres", settings={"max_connections": 200})
         self.log = self.database = self.keepsake = None
         self.partitions = self.blocks = self.restarts = 0
         self.consumers, self.batch_events, self.excuses = [], {}, {}
         self.trouble = "quiet"
-        self._reader = None
+        self._reader = self._connection = None
 
     def start(self):
         self.broker.start(LIMIT_S)
@@ -58,6 +62,8 @@ class World:
             self.keepsake.end()
         for server in (self.broker, self.postgres):
             server.kill9() if keep else server.destroy()
+        for proxy in self.proxies.values():
+            proxy.stop()
         if not keep:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -69,14 +75,20 @@ class World:
         self.partitions = partitions
         self.log = Log(self.broker.bootstrap)
         self.log.clear(LIMIT_S)
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
         if self.database:
             self.database.drop()
         self.database = Database(self.postgres, f"soak_{self.blocks}")
         scratch = self.folder / f"block-{self.blocks}"
         scratch.mkdir()
-        self.keepsake = Program(self.broker.bootstrap, self.database.conninfo, scratch)
+        self.keepsake = Program(self.proxies["broker"].address, self.through_proxy(self.database.conninfo), scratch)
         self.make_database()
         self.postgres.psql("GRANT keepsake_reader TO gateway")
+
+    def through_proxy(self, conninfo):
+        return conninfo.replace(f"port={self.postgres.port}", f"port={self.proxies['postgres'].port}")
 
     def make_database(self):
         self.run("init", "--partitions", self.partitions)
@@ -166,12 +178,24 @@ class World:
                     raise
         return None
 
+    def ask(self, sql):
+        """The rows, by a connection that is kept (another one where it was ended), or None while the database cannot be asked."""
+        for _ in range(2):
+            try:
+                if self._connection is None:
+                    self._connection = self.database.connect()
+                with self._connection.cursor() as cursor:
+                    cursor.execute(sql)
+                    return cursor.fetchall()
+            except psycopg2.Error:
+                if self._connection is not None:
+                    self._connection.close()
+                self._connection = None
+        return None
+
     def positions(self):
-        """[(topic, partition, kind, next_offset, state, live_at)], or None while the database cannot be asked."""
-        try:
-            return self.database.query("SELECT topic, partition, kind::text, next_offset, state::text, live_at FROM keepsake.position")
-        except psycopg2.Error:
-            return None
+        """[(topic, partition, kind, next_offset, state, live_at)], or None."""
+        return self.ask("SELECT topic, partition, kind::text, next_offset, state::text, live_at FROM keepsake.position")
 
     def settle(self, limit_s=LIMIT_S):
         """Waits until every stream is live and stands at the log's end."""
@@ -196,7 +220,4 @@ class World:
 
     def generations(self):
         """{(topic, partition): the owner's generation}: it grows when somebody takes the partition over."""
-        try:
-            return {row[:2]: row[2] for row in self.database.query("SELECT topic, partition, max(generation) FROM keepsake.position GROUP BY 1, 2")}
-        except psycopg2.Error:
-            return {}
+        return {row[:2]: row[2] for row in self.ask("SELECT topic, partition, max(generation) FROM keepsake.position GROUP BY 1, 2") or ()}
