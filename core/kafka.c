@@ -183,17 +183,24 @@ rd_kafka_t *ks_kafka_open_ends(const struct ks_kafka_config *config, struct ks_k
 
 static bool ask_watermarks(struct ks_kafka *kafka, rd_kafka_t *client, enum ks_topic topic, int32_t partition, int64_t *low, int64_t *high, struct ks_error *err) {
   char place[64], what[128];
-  int64_t begun_ms = ks_clock_monotonic_ms();
+  int64_t begun_ms = ks_clock_monotonic_ms(), unknown_since_ms = -1;
   rd_kafka_resp_err_t code;
   for (;;) {
     code = ks_kafka_ask_watermarks(client, ks_topic_name(topic), partition, KS_KAFKA_ASK_TIMEOUT_MS, low, high);
     ks_kafka_poll_trouble(kafka);
-    // A partition that was just made, or whose leader just moved, has no leader for a moment.
-    bool leaderless = code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
-    // A broker that starts or ends may not know its topics.
-    bool unknown = code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
-    int64_t patience_ms = leaderless ? KS_KAFKA_ASK_TIMEOUT_MS : unknown ? UNKNOWN_FOR_MS : 0;
-    if (ks_clock_monotonic_ms() - begun_ms >= patience_ms) break;
+    int64_t now_ms = ks_clock_monotonic_ms();
+    bool again = false;
+    if (code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) {
+      // A partition that was just made, or whose leader just moved, has no leader for a moment.
+      again = now_ms - begun_ms < KS_KAFKA_ASK_TIMEOUT_MS;
+    } else if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
+      // A broker that starts or ends may not know its topics, and the client remembers that while nobody answers any more: what counts is what brokers say now.
+      int32_t partitions;
+      if (!ks_kafka_partitions(kafka, topic, &partitions, err)) return false;
+      if (unknown_since_ms < 0) unknown_since_ms = now_ms;
+      again = now_ms - unknown_since_ms < (partition < partitions ? KS_KAFKA_ASK_TIMEOUT_MS : UNKNOWN_FOR_MS);
+    }
+    if (!again) break;
     if (ks_stop_wait(100)) return ks_stop_error(err);
   }
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return true;

@@ -11,6 +11,8 @@ from world import CHANGES, LIMIT_S, Finding, wait_for
 
 from harness.program import _die_with_parent  # the children of a killed soak go with it
 
+_NO_KAFKA = 8
+
 
 def as_line(event):
     said = {"specversion": "1.0", "id": event.id, "source": event.source, "type": f"keepsake.{event.kind}.{event.act}.v1", "subject": event.item, "partitionkey": event.user,
@@ -41,7 +43,7 @@ class ProduceGateway:
     def __init__(self, world, ledger):
         self.world, self.ledger = world, ledger
         self.popen, self.starts, self.waiting, self.unwritten, self.torn = None, 0, [], b"", b""
-        self.paused = False
+        self.paused = self.began = False  # began: it has printed a receipt; until then Kafka's absence may end it
 
     def start(self):
         self.starts += 1
@@ -52,7 +54,7 @@ class ProduceGateway:
                                           env=self.world.keepsake.env(), cwd=self.world.keepsake.scratch, preexec_fn=_die_with_parent)
         os.set_blocking(self.popen.stdin.fileno(), False)
         os.set_blocking(self.popen.stdout.fileno(), False)
-        self.torn = b""
+        self.torn, self.began = b"", False
         self.unwritten = b"".join(as_line(event) for event in self.waiting)  # what its predecessor was not told about
         self.ledger.resent += len(self.waiting)
 
@@ -74,7 +76,11 @@ class ProduceGateway:
         except (BlockingIOError, BrokenPipeError):
             pass
         if self.popen.poll() is not None:
-            raise Finding(f"produce ended by itself with {self.popen.returncode}:\n{self.log_path.read_text(errors='replace')[-3000:]}")
+            self._read()
+            status, began = self.popen.returncode, self.began
+            self.close()  # the next pump starts another
+            if status != _NO_KAFKA or began:
+                raise Finding(f"produce ended by itself with {status}:\n{self.log_path.read_text(errors='replace')[-3000:]}")
         return bool(self.waiting)
 
     def _read(self):
@@ -87,7 +93,7 @@ class ProduceGateway:
                 return
             *lines, self.torn = (self.torn + data).split(b"\n")
             for line in lines:
-                receipt, event = json.loads(line), self.waiting.pop(0)
+                receipt, event, self.began = json.loads(line), self.waiting.pop(0), True
                 if receipt["id"] != event.id:
                     raise Finding(f"receipts are in the order of the lines: {receipt} instead of {event.id}")
                 # an offset that the broker did not say is no place, but the event is in the log

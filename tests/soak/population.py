@@ -112,8 +112,9 @@ class Population:
     def odd(self, rng, device):
         """Numbers used again for something else, none at all, and records that are refused."""
         how = rng.randrange(4)
-        if how == 0 and device.sent:
-            old = rng.choice(device.sent[-40:])
+        used = [event for event in device.sent[-40:] if not event.canary]
+        if how == 0 and used:
+            old = rng.choice(used)
             return [self.event(device, kind=old.kind, item=old.item, sequence=old.sequence, doc=self.document(rng, device))]
         if how == 1:
             return [self.event(device, kind=rng.choice(KINDS), item=f"i{rng.randrange(ITEMS)}", doc=self.document(rng, device))]

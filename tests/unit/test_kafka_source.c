@@ -346,6 +346,37 @@ START_TEST(a_topic_that_a_starting_broker_does_not_know_yet_is_asked_for_again) 
 }
 END_TEST
 
+static void *start_the_brokers_again(void *unused) {
+  (void)unused;
+  usleep(5500000);  // longer than a topic may be unknown
+  rd_kafka_mock_topic_set_error(cluster, "keepsake.changes", RD_KAFKA_RESP_ERR_NO_ERROR);
+  rd_kafka_mock_broker_set_up(cluster, 1);
+  rd_kafka_mock_broker_set_up(cluster, 2);
+  return NULL;
+}
+
+START_TEST(what_brokers_said_before_they_were_down_is_not_believed_for_long) {
+  struct ks_error err = {0};
+  int64_t low = -1, high = -1;
+  int32_t partitions = -1;
+  pthread_t thread;
+  struct ks_kafka *kafka = ks_kafka_open(&config, LIMIT_MS, &err);
+  ck_assert_msg(kafka != NULL, "%s", err.message);
+  produce("keepsake.changes", 1, 7, 0);
+  rd_kafka_mock_topic_set_error(cluster, "keepsake.changes", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+  ck_assert(ks_kafka_partitions(kafka, KS_TOPIC_CHANGES, &partitions, &err));  // the last that is heard of them: no such topic
+  rd_kafka_mock_broker_set_down(cluster, 1);
+  rd_kafka_mock_broker_set_down(cluster, 2);
+  ck_assert_int_eq(pthread_create(&thread, NULL, start_the_brokers_again, NULL), 0);
+  // Unreachable is a fine answer too; gone is not.
+  bool ok = ks_kafka_watermarks(kafka, KS_TOPIC_CHANGES, 1, &low, &high, &err);
+  ck_assert_msg(ok || err.exit == KS_EXIT_NO_KAFKA, "%s", err.message);
+  if (ok) ck_assert_int_eq(high, 7);
+  pthread_join(thread, NULL);
+  ks_kafka_close(kafka);
+}
+END_TEST
+
 START_TEST(metadata_is_told) {
   struct ks_error err = {0};
   int32_t partitions, ids[4], leader;
@@ -407,6 +438,7 @@ int main(void) {
   tcase_add_test(tests, a_publish_waits_for_replicas_that_are_behind);
   tcase_add_test(tests, a_partition_without_a_leader_for_a_moment_is_asked_again);
   tcase_add_test(tests, a_topic_that_a_starting_broker_does_not_know_yet_is_asked_for_again);
+  tcase_add_test(tests, what_brokers_said_before_they_were_down_is_not_believed_for_long);
   tcase_add_test(tests, metadata_is_told);
   tcase_add_test(tests, brokers_that_nobody_answers_at_end_with_status_8_in_time);
   tcase_add_test(tests, uuids_are_random_and_well_formed);
