@@ -24,6 +24,11 @@ static bool database_text(struct route *route, const char *conninfo, struct ks_e
   return ks_store_database_text(conninfo, &route->database, err) && (ks_buf_add(&route->database, "", 1) || ks_error_memory(err));
 }
 
+static bool place_text(struct route *route, const struct ks_shard_place *place, struct ks_error *err) {
+  char range[KS_SHARD_TEXT];
+  return database_text(route, place->database, err) || ks_error_prefix(err, "the shard map, %s", ks_shard_text(place->shard, range));
+}
+
 static bool print_user(struct route *route, const char *user, int32_t partition, const struct ks_shard *shard, struct ks_error *err) {
   char range[KS_SHARD_TEXT], number[16];
   const char *text = shard ? ks_shard_text(*shard, range) : NULL, *database = shard ? route->database.data : NULL;
@@ -54,7 +59,7 @@ static bool route_by_map(struct route *route, const char *const *users, int coun
   for (int i = 0; i < count; i++) {
     int32_t partition = ks_partition_of(ks_bytes_string(users[i]), route->map.partitions);
     const struct ks_shard_place *place = ks_shard_map_find(&route->map, partition);
-    if (!database_text(route, place->database, err) || !print_user(route, users[i], partition, &place->shard, err)) return false;
+    if (!place_text(route, place, err) || !print_user(route, users[i], partition, &place->shard, err)) return false;
   }
   return true;
 }
@@ -119,7 +124,7 @@ static bool check_map(struct route *route, struct ks_error *err) {
     const struct ks_shard_place *place = &route->map.list[i];
     struct ks_lineage found;
     char why[200] = "";
-    if (!database_text(route, place->database, err)) return false;
+    if (!place_text(route, place, err)) return false;
     struct ks_error trouble = {0};
     if (!read_lineage(place->database, &found, &trouble)) {
       snprintf(why, sizeof why, "%.190s", trouble.message);

@@ -8,6 +8,7 @@ import threading
 
 import psycopg2
 import pytest
+from confluent_kafka import Consumer
 from harness import BLOBS, CHANGES, Database, query, wait_for, wire
 from harness.db_state import differences, snapshot
 from harness.events import change, chunks_of, erasure
@@ -91,7 +92,7 @@ def of_range(lines, shard):
     return [line for line in lines if here(line)]
 
 
-def wait_for_rows(shard, log, limit=120):
+def wait_for_rows(shard, log, limit=240):
     expected = of_range(oracle_of(log), shard)
     wait_for(lambda: rows_of(shard.database) == expected, limit, lambda: f"the oracle's rows in {shard.range}")
 
@@ -202,7 +203,7 @@ def test_each_partition_of_a_shard_has_one_owner_and_both_members_have_some(shar
         taken = [sorted(partition for partition, found in owners.items() if found == {f"process {member.pid}"}) for member in members]
         told = [re.findall(r"partitions assigned.*count=(\d+)", member.log) for member in members]
         return set(owners) == {0, 1, 2} and sorted(sum(taken, [])) == [0, 1, 2] and all(taken) and [int(one[-1]) if one else 0 for one in told] == [2 * len(one) for one in taken] and taken
-    taken = wait_for(shared_out, 60, lambda: f"both members have partitions: {shard.owners()}")
+    taken = wait_for(shared_out, 120, lambda: f"both members have partitions: {shard.owners()}")
     assert sorted(map(len, taken)) == [1, 2]
     log.publish(records(3, 300))
     wait_for_rows(shard, log)
@@ -212,6 +213,26 @@ def test_each_partition_of_a_shard_has_one_owner_and_both_members_have_some(shar
     there = {pid for pid, in query(shard.database, "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'keepsake/consume%%' AND datname = current_database()")}
     assert len(sessions) == 2 and sessions <= there
     assert all(found == {"nobody"} for found in shards[1].owners().values())
+
+
+def test_a_member_of_the_former_release_shares_a_group_with_those_of_this_one(keepsake, log, broker):
+    """It knows `range` only: then the group divides so, and who is given a partition has it of both topics as before."""
+    keepsake("init", "--partitions", PARTITIONS)
+    former = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "keepsake", "partition.assignment.strategy": "range", "session.timeout.ms": 6000,
+                       "auto.offset.reset": "earliest", "enable.auto.commit": False, "log_level": 0})
+    former.subscribe([CHANGES, BLOBS])
+
+    def has(count):
+        former.poll(0.05)
+        return len(former.assignment()) == count and {(place.topic, place.partition) for place in former.assignment()}
+    try:
+        wait_for(lambda: has(16), 60, "the former member has all")
+        daemon = keepsake.daemon(*DAEMON)
+        theirs = wait_for(lambda: has(8) and "count=8" in daemon.log and has(8), 120, lambda: f"both have half: {daemon}")
+        assert {p for topic, p in theirs if topic == CHANGES} == {p for topic, p in theirs if topic == BLOBS} and daemon.running()
+    finally:
+        former.close()
+    wait_for(lambda: re.findall(r"partitions assigned.*count=(\d+)", daemon.log)[-1] == "16", 120, lambda: f"all are its own: {daemon}")
 
 
 def test_members_that_come_go_and_are_killed_move_partitions_and_lose_nothing(shards, log):
@@ -229,7 +250,7 @@ def test_members_that_come_go_and_are_killed_move_partitions_and_lose_nothing(sh
             went.term()
             went.wait(0)
         members.append(shard.keepsake.daemon(*DAEMON, "--batch-events", "40"))
-        wait_for(lambda: query(shard.database, "SELECT sum(generation) FROM keepsake.position")[0][0] > before, 90, "somebody takes partitions anew")  # pylint: disable=cell-var-from-loop
+        wait_for(lambda: query(shard.database, "SELECT sum(generation) FROM keepsake.position")[0][0] > before, 180, "somebody takes partitions anew")  # pylint: disable=cell-var-from-loop
     for one in shards:
         wait_for_rows(one, log)
     assert_same(rows_of_all(shards), oracle_of(log))
@@ -504,6 +525,8 @@ def test_route_names_the_database_that_has_each_person(shards, log, scratch):
     assert program("route", "", "--shard-map", where, check=2).stdout == ""
     assert "no user id" in program("route", "a\nb", "--shard-map", where, check=2).stderr
     program("route", check=2)
+    (scratch / "unread").write_text("0-7 host\n")
+    assert "the shard map, 0-7: libpq cannot read the connection string" in program("route", "a", "--shard-map", scratch / "unread", check=2).stderr
     assert "partition 6 is in no range" in program("route", "a", "--shard-map", shard_map(shards[:2] + [Shard(7, 7, shards[2].database, None)], scratch / "hole"), check=2).stderr
 
 
