@@ -147,8 +147,9 @@ static bool set_user(rd_kafka_conf_t *conf, enum ks_kafka_role role, const char 
     return ks_error_hint(err, "For example -X compression.codec=zstd; librdkafka's CONFIGURATION.md names the properties.");
   }
   snprintf(name, sizeof name, "%.*s", (int)(equals - property), property);
-  const struct property *refused = find(REFUSED, name);
-  if (refused || find(SAFETY, name) || find(SAFETY_PUBLISH, name)) {
+  const char *plain = strncasecmp(name, "topic.", 6) == 0 ? name + 6 : name;  // librdkafka takes a topic's properties with and without
+  const struct property *refused = find(REFUSED, plain);
+  if (refused || find(SAFETY, plain) || find(SAFETY_PUBLISH, plain)) {
     ks_error_set(err, KS_ERROR_USAGE, KS_EXIT_USAGE, "the property %s cannot be set: what keepsake promises rests on its own value", name);
     return ks_error_hint(err, "Leave it out%s%s.", refused && refused->value ? "; " : "", refused && refused->value ? refused->value : "");
   }

@@ -8,7 +8,7 @@ import pytest
 from harness import wait_for
 from harness.handset import Handset, evict_the_dead, reader
 from harness.histories import assert_same, history, oracle_of, rows_of
-from test_consume import FAST, change, query
+from test_consume import FAST, query
 
 KINDS = ("contact", "calendar", "note", "task", "photo", "score")
 LIMITS = (1, 7, 1000)

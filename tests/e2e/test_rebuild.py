@@ -313,23 +313,6 @@ def test_restore_status_of_another_process_sees_how_far_it_is(keepsake, log, dat
     assert ended["restores"][0]["result"] == "done" and all(k["live"] == k["streams"] for k in ended["kinds"])
 
 
-# --- the dead stay dead
-
-def test_an_erased_person_and_a_deleted_item_do_not_come_back_by_a_rebuild(keepsake, log, database):
-    """Promise 5."""
-    keepsake("init", "--partitions", "2")
-    photo = os.urandom(2500)
-    log.publish([change(1, user="gone"), change(2, user="gone", kind="note"), *chunks_of("gone", photo), change(1, user="anna", item="deleted"),
-                 change(2, user="anna", item="kept"), change(3, user="anna", item="deleted", act="delete")])
-    log.publish([erasure("gone"), erasure("gone", topic=BLOBS)])
-    lose(keepsake, database)
-    keepsake("restore", "rebuild", "--yes")
-    assert query(database, "SELECT count(*) FROM keepsake.item WHERE user_id = 'gone'") == [(0,)]
-    assert query(database, "SELECT count(*) FROM keepsake.blob_chunk") == [(0,)]
-    assert query(database, "SELECT item_id, deleted, doc IS NULL FROM keepsake.item ORDER BY 1") == [("deleted", True, True), ("kept", False, False)]
-    assert_same(rows_of(database), oracle_of(log))
-
-
 # --- rulings and gaps
 
 def test_a_ruling_that_stands_after_its_event_counts(keepsake, log, database):

@@ -194,25 +194,6 @@ def test_a_gap_in_the_log_is_named(keepsake, log, people):
     assert "offsets 0 to 2 are missing" in keepsake("verify", check=7).stderr
 
 
-# --- 0 checked is not a pass
-
-def test_nothing_to_compare_is_no_pass(keepsake, log, database):
-    keepsake("init", "--partitions", "2")
-    assert "nothing to compare" in keepsake("verify", check=5).stderr
-
-
-def test_a_person_whom_nobody_knows_is_no_pass(keepsake, people):
-    assert "nothing to compare" in keepsake("verify", "--user", "nobody", check=5).stderr
-
-
-def test_what_is_being_restored_is_said_and_is_no_pass(keepsake, people, database):
-    query(database, "UPDATE keepsake.position SET state = 'restoring' WHERE kind = 'contact'")
-    said = keepsake("verify", check=5)
-    assert "2 streams are being restored" in said.stderr and "kind=contact" in said.stderr
-    query(database, "DELETE FROM keepsake.item WHERE kind = 'note' AND item_id = 'i5'")
-    assert "missing item i5" in keepsake("verify", check=4).stdout
-
-
 # --- at work
 
 def test_it_can_look_while_consumers_write(keepsake, log, database):
