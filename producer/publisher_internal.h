@@ -86,7 +86,8 @@ struct ks_publisher {
   bool must_renew;
   rd_kafka_resp_err_t renew_code;  // why
   // Kafka refuses whole batches. When it does, all that is unacknowledged is sent again with one event a batch: then only the bad one is refused.
-  bool alone;           // the producer makes batches of one event
+  bool alone;           // the next producer makes batches of one event
+  bool sends_alone;     // the present one does
   int64_t alone_up_to;  // the last event for whose sake it does
   bool broken;          // no event can be sent any more; `problem` says why
   struct ks_problem problem;

@@ -28,7 +28,8 @@ bool ks_producer_make(struct ks_publisher *publisher, struct ks_error *err) {
   rd_kafka_conf_t *conf = ks_kafka_conf_make(&publisher->kafka, KS_KAFKA_PUBLISH, err);
   if (!conf) return false;
   rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
-  if (publisher->alone) rd_kafka_conf_set(conf, "batch.num.messages", "1", text, sizeof text);
+  bool alone = publisher->alone;
+  if (alone) rd_kafka_conf_set(conf, "batch.num.messages", "1", text, sizeof text);
   producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
   if (!producer) {
     rd_kafka_conf_destroy(conf);
@@ -43,6 +44,7 @@ bool ks_producer_make(struct ks_publisher *publisher, struct ks_error *err) {
   }
   pthread_mutex_lock(&publisher->lock);
   publisher->producer = producer;
+  publisher->sends_alone = alone;
   memcpy(publisher->topics, topics, sizeof topics);
   publisher->queue = rd_kafka_queue_get_main(producer);
   publisher->stats.producers_made++;
@@ -266,7 +268,7 @@ void ks_producer_settle(struct ks_publisher *publisher) {
     if (acknowledged && stands_where_expected(publisher, event)) {
       ks_backoff_reset(&publisher->backoff);
       ks_outgoing_finish(publisher, event);
-    } else if (ks_code_is_lasting(event->code) && (publisher->alone || !ks_code_blames_batch(event->code))) {
+    } else if (ks_code_is_lasting(event->code) && (publisher->sends_alone || !ks_code_blames_batch(event->code))) {
       ks_outgoing_finish(publisher, event);
     } else {
       // Not acknowledged, though it may be in the log. Events behind it may be on their way: so all are taken back and sent again in order.

@@ -437,8 +437,26 @@ START_TEST(ordered_receipts_come_in_the_order_of_taking_across_users) {
 }
 END_TEST
 
+// While one refused batch makes us send alone, another of the old producer is refused: its events are not to blame either.
+START_TEST(a_batch_that_was_on_its_way_when_another_was_refused_is_sent_again) {
+  struct ks_publisher *publisher = open_with((struct ks_publisher_setup){0}, "batch.num.messages=5");
+  struct book *book = book_new();
+  publish_range(publisher, book, 0, 1, 1);
+  settle(publisher, book, 1);
+  for (int32_t broker = 1; broker <= 2; broker++)
+    rd_kafka_mock_broker_push_request_error_rtts(cluster, broker, PRODUCE_REQUEST, 2, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, 200, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, 1200);
+  publish_range(publisher, book, 1, 11, 1);
+  ck_assert_int_eq(ks_publisher_flush(publisher, LIMIT_MS, NULL, NULL), 0);
+  ck_assert_int_eq(book->failed, 0);
+  ck_assert_int_eq(book->acknowledged, 11);
+  ck_assert_int_eq(ks_publisher_close(publisher, LIMIT_MS, NULL, NULL), 0);
+  free(book);
+}
+END_TEST
+
 START_TEST(what_the_broker_refuses_for_good_fails_alone) {
-  struct ks_publisher *publisher = open_plain();
+  // All that is published in one go is one batch, however slowly it goes.
+  struct ks_publisher *publisher = open_with((struct ks_publisher_setup){0}, "linger.ms=3000");
   struct book *book = book_new();
   struct ks_publisher_stats stats;
   publish_range(publisher, book, 0, 1, 1);
@@ -770,6 +788,7 @@ int main(void) {
   tcase_add_test(tests, a_deadline_names_the_unacknowledged_in_order_and_closing_gives_each_its_one_receipt);
   tcase_add_test(tests, two_threads_publish_and_each_keeps_its_order);
   tcase_add_test(tests, ordered_receipts_come_in_the_order_of_taking_across_users);
+  tcase_add_test(tests, a_batch_that_was_on_its_way_when_another_was_refused_is_sent_again);
   tcase_add_test(tests, what_the_broker_refuses_for_good_fails_alone);
   tcase_add_test(tests, what_the_verdict_would_refuse_is_refused_before_it_is_sent);
   tcase_add_test(tests, changes_without_a_sequence_are_taken_and_counted_where_that_is_allowed);
