@@ -444,7 +444,7 @@ START_TEST(a_batch_that_was_on_its_way_when_another_was_refused_is_sent_again) {
   publish_range(publisher, book, 0, 1, 1);
   settle(publisher, book, 1);
   for (int32_t broker = 1; broker <= 2; broker++)
-    rd_kafka_mock_broker_push_request_error_rtts(cluster, broker, PRODUCE_REQUEST, 2, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, 200, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, 1200);
+    rd_kafka_mock_broker_push_request_error_rtts(cluster, broker, PRODUCE_REQUEST, 2, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, 3000, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, 5000);
   publish_range(publisher, book, 1, 11, 1);
   ck_assert_int_eq(ks_publisher_flush(publisher, LIMIT_MS, NULL, NULL), 0);
   ck_assert_int_eq(book->failed, 0);
