@@ -165,13 +165,13 @@ static bool check_lineage(struct ks_republish *republish, struct ks_error *err) 
 
 bool ks_republish_plan(struct ks_republish *republish, struct ks_error *err) {
   struct ks_scratch scratch = {0};
-  bool ok = check_lineage(republish, err) && ks_store_exec(republish->store, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err) && select_letters(republish, err);
+  bool ok = check_lineage(republish, err) && select_letters(republish, err);
   for (int i = 0; ok && i < republish->count; i++) {
     sort_out(republish, &republish->letters[i]);
     if (republish->letters[i].fate == KS_LETTER_PUBLISH) ok = read_letter(republish, &republish->letters[i], &scratch, err);
   }
   if (ok) qsort(republish->by_user, (size_t)republish->by_user_count, sizeof *republish->by_user, compare_users);
-  ok = ok && ks_republish_look(republish, err);
+  ok = ok && ks_store_exec(republish->store, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err) && ks_republish_look(republish, err);
   ks_store_rollback(republish->store);
   ks_scratch_free(&scratch);
   for (int i = 0; i < republish->count; i++) republish->by_fate[republish->letters[i].fate]++;

@@ -8,7 +8,7 @@
 #include "../core/scan.h"
 #include "../core/sql.h"
 
-enum { AHEAD_MAX = 20000 };  // records of a partition; more would not be cheap
+enum { AHEAD_MAX = 20000, ALL_MAX = 200000 };  // records of a partition, and of all; more would not be cheap
 
 static bool add(struct ks_rulings_seen *seen, struct ks_ruling_seen ruling) {
   for (int i = 0; i < seen->count; i++) {
@@ -52,6 +52,7 @@ bool ks_rulings_seen_ahead(struct ks_rulings_seen *seen, const struct ks_kafka_c
                            struct ks_error *err) {
   struct ks_range *ranges = calloc((size_t)streams->count + 1, sizeof *ranges);
   int count = 0;
+  int64_t all = 0;
   bool ok = ranges || ks_error_memory(err);
   for (int i = 0; ok && i < streams->count; i++) {
     const struct ks_stream *s = &streams->list[i];
@@ -60,8 +61,9 @@ bool ks_rulings_seen_ahead(struct ks_rulings_seen *seen, const struct ks_kafka_c
     if (s->kind != KS_KIND_NONE || s->partition >= partitions) continue;
     ok = ks_kafka_readable(kafka, s->topic, s->partition, &low, &range.to, err);
     if (range.from < low) range.from = low;
-    if (ok && range.to - range.from > AHEAD_MAX) seen->not_all = true;
-    else if (ok && range.to > range.from) ranges[count++] = range;
+    int64_t ahead = ok && range.to > range.from ? range.to - range.from : 0;
+    if (ahead > AHEAD_MAX || all + ahead > ALL_MAX) seen->not_all = true;
+    else if (ahead > 0) ranges[count++] = range, all += ahead;
   }
   struct ks_scan scan = {.kafka = config, .partitions = partitions, .keyless = true, .on_record = note, .arg = seen};
   ok = ok && (count == 0 || ks_scan_log(&scan, ranges, count, err));
