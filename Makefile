@@ -70,7 +70,7 @@ EMBEDDED = $(sort $(wildcard sql/schema/*.sql sql/query/*.sql))
 LIBRARY_SO = $(BUILD)/libkeepsake.so.$(SOVERSION)
 LIBRARY_FILES = $(if $(LIBRARY),$(LIBRARY_SO) $(BUILD)/libkeepsake.a $(BUILD)/keepsake.pc)
 
-.PHONY: all help deps check check-unit check-e2e check-asan check-tsan check-warnings check-fuzz check-faults check-mutants fuzz build-fuzzers fuzzers soak check-layering check-docs docs demo install clean coverage tests FORCE
+.PHONY: all help deps check check-unit check-e2e check-asan check-tsan check-warnings check-fuzz check-faults check-mutants check-valgrind check-full fuzz build-fuzzers fuzzers soak check-layering check-docs docs demo install clean coverage tests FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -86,7 +86,8 @@ help:
 	@echo 'make demo       publish, lose the database, rebuild it, prove it, on services of its own'
 	@echo 'make install    into PREFIX (default /usr/local), below DESTDIR'
 	@echo 'make docs       writes docs/configuration.md and docs/keepsake.1 again'
-	@echo 'make coverage   the unit tests'"'"' line coverage, into build/coverage'
+	@echo 'make coverage   the lines of core/ that tests run; those that none runs are explained in tests/COVERAGE.md'
+	@echo 'make check-full everything for longer, valgrind, coverage: some hours'
 	@echo 'make clean'
 
 # --- packages ---------------------------------------------------------------------------------------------------------------------
@@ -293,12 +294,25 @@ check: all tests $(BUILD)/.deps-services
 demo:
 	@BUILD=$(BUILD) demo/run
 
-coverage:
+# Lines of core/ that the unit tests and the end-to-end tests run; what none runs is explained in tests/COVERAGE.md (tools/coverage).
+COVERAGE_E2E = tests/e2e
+coverage: $(BUILD)/.deps-services
 	@if [ -x tools/deps ]; then tools/deps extra; fi
+	@$(MAKE) --no-print-directory COVERAGE=1 BUILD=$(BUILD)/coverage all tests
+	@find $(BUILD)/coverage -name '*.gcda' -delete
 	@$(MAKE) --no-print-directory COVERAGE=1 BUILD=$(BUILD)/coverage check-unit
-	lcov --quiet --capture --directory $(BUILD)/coverage --output-file $(BUILD)/coverage/all.info
-	lcov --quiet --remove $(BUILD)/coverage/all.info '*/tests/*' --output-file $(BUILD)/coverage/lines.info
-	lcov --list $(BUILD)/coverage/lines.info
+	KEEPSAKE_BIN=$(BUILD)/coverage/keepsake /usr/bin/python3 -m pytest -q -p no:cacheprovider -n 3 --dist loadfile $(COVERAGE_E2E)
+	@lcov --quiet --capture --directory $(BUILD)/coverage --output-file $(BUILD)/coverage/all.info 2>/dev/null
+	@tools/coverage $(BUILD)/coverage/all.info
+
+check-valgrind: tests
+	@tools/deps extra
+	@UNDER=tools/under-valgrind CK_DEFAULT_TIMEOUT=1200 tools/run-units $(BUILD)/tests
+
+# Everything of check, for longer: all mutants, 500 rounds of soak, an hour of fuzzing; and valgrind over the unit tests and the whole path, and coverage.
+check-full: all tests $(BUILD)/.deps-services
+	@tools/deps extra
+	@BUILD=$(BUILD) tools/run-suites --full
 
 clean:
 	rm -rf build $(BUILD)
