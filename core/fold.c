@@ -12,7 +12,7 @@ const char *ks_conflict_why_name(enum ks_conflict_why why) {
 
 enum ks_fold_result ks_fold_die(struct ks_fold *fold, const struct ks_packed *record, enum ks_kind stream, enum ks_reason reason) {
   bool keep = reason != KS_REASON_WRONG_PARTITION && reason != KS_REASON_WRONG_TOPIC && reason != KS_REASON_AFTER_ERASE;
-  struct ks_fold_dead dead = {record, (uint8_t)stream, reason, keep};
+  struct ks_fold_dead dead = {record, (uint8_t)stream, reason, keep, reason == KS_REASON_AFTER_ERASE};
   if (!ks_fold_list_add(&fold->dead, &dead, sizeof dead)) return KS_FOLD_MEMORY;
   fold->counts[stream].dead++;
   fold->last_dead = reason;

@@ -115,6 +115,7 @@ struct ks_fold_dead {
   uint8_t stream;
   enum ks_reason reason;
   bool keep_bytes;
+  bool forgotten;  // of an erased person: no source either, and nothing of what the verdict saw
 };
 
 struct ks_fold_counts {

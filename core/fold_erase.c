@@ -11,7 +11,7 @@ static void forget_results(struct ks_fold *fold, const struct ks_fold_user *user
     if (conflict[i].user == user) conflict[i].dropped = true;
   struct ks_fold_dead *dead = fold->dead.data;
   for (size_t i = 0; i < fold->dead.count; i++)
-    if (dead[i].stream == user->kind && ks_bytes_equal(ks_packed_run(dead[i].record, dead[i].record->user), user->user)) dead[i].keep_bytes = false;
+    if (dead[i].stream == user->kind && ks_bytes_equal(ks_packed_run(dead[i].record, dead[i].record->user), user->user)) dead[i].keep_bytes = false, dead[i].forgotten = true;
 }
 
 static void empty_blob(struct ks_fold_blob *blob) {

@@ -53,7 +53,8 @@ static bool erase_person(struct ks_store *store, const struct ks_fold *fold, con
     if (!for_person(store, fold, user, sql, err)) return false;
   }
   snprintf(sql, sizeof sql,
-           "UPDATE keepsake.dead_letter_%d SET key = NULL, headers = NULL, value = NULL WHERE topic = $3 AND kind = $1::keepsake.kind AND user_id = $2 AND headers IS NOT NULL", p);
+           "UPDATE keepsake.dead_letter_%d SET key = NULL, headers = NULL, value = NULL, source = NULL, detail = '' WHERE topic = $3 AND kind = $1::keepsake.kind AND user_id = $2"
+           " AND (headers IS NOT NULL OR source IS NOT NULL OR detail <> '')", p);
   return for_person(store, fold, user, sql, err);
 }
 

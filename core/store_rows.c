@@ -66,10 +66,10 @@ void ks_row_dead(struct ks_copy *copy, const struct ks_fold_dead *dead) {
   ks_copy_int8(copy, record->offset);
   ks_copy_int8(copy, record->time_ms);
   ks_copy_bytes(copy, ks_bytes_string(ks_reason_code(dead->reason)));
-  ks_copy_bytes(copy, detail.data ? detail : KS_BYTES(""));
+  ks_copy_bytes(copy, detail.data && !dead->forgotten ? detail : KS_BYTES(""));
   ks_copy_bytes(copy, (struct ks_bytes){(const char *)hash, sizeof hash});
   ks_copy_bytes(copy, ks_packed_run(record, record->user));
-  ks_copy_bytes(copy, ks_name_valid(source) ? source : none);  // for the list of sources: an invalid one may not even be text
+  ks_copy_bytes(copy, ks_name_valid(source) && !dead->forgotten ? source : none);  // for the list of sources: an invalid one may not even be text
   ks_copy_bytes(copy, dead->keep_bytes ? ks_packed_run(record, record->key) : none);
   ks_copy_bytes(copy, dead->keep_bytes ? ks_packed_run(record, record->headers) : none);
   ks_copy_bytes(copy, dead->keep_bytes ? ks_packed_run(record, record->value) : none);

@@ -118,7 +118,7 @@ def test_promise_5_when_all_are_erased_their_content_is_nowhere_in_the_schema(re
         erase(ready, user)
     consume(ready)
     assert_same(rows_of(database), oracle_of(log))
-    kept = {f"keepsake.{table}_{p}.source" for p in range(PARTITIONS) for table in ("seen", "dead_letter")}
+    kept = {f"keepsake.{table}_{p}.source" for p in range(PARTITIONS) for table in ("seen",)}
     assert places_of(database, SECRET) - kept == set()
     assert places_of(database, SECRET[:-1]) - kept == set()
 
