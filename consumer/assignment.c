@@ -52,6 +52,7 @@ static bool raise_live_at(struct ks_consumer *c, struct ks_error *err) {
     ok = ks_kafka_committed(c->kafka, c->group_name, t, c->lineage.partitions, committed, err);
     for (int32_t p = 0; ok && p < c->lineage.partitions; p++) {
       const struct ks_lane *lane = c->lanes[t][p];
+      ks_group_note(c->group, &(struct ks_place){t, p, committed[p]});
       if (!lane || lane->start < 0 || committed[p] <= lane->start) continue;
       char partition[16], offset[24];
       snprintf(partition, sizeof partition, "%d", p);
@@ -117,6 +118,14 @@ static bool take_list(struct ks_consumer *c, const struct ks_place *list, int co
   return true;
 }
 
+// Our partitions of this database are not older than what readers have heard, or known to be.
+static bool settle(const struct ks_consumer *c, struct ks_error *err) {
+  for (int t = 0; t < KS_TOPIC_COUNT; t++)
+    for (int32_t p = 0; p < c->lineage.partitions; p++)
+      if (c->lanes[t][p] && !ks_store_settle(c->store, t, p, err)) return false;
+  return true;
+}
+
 static bool take_once(struct ks_consumer *c, struct ks_error *err) {
   int count, taken = 0, started = 0;
   const struct ks_place *list = ks_group_list(c->group, &count);
@@ -124,7 +133,7 @@ static bool take_once(struct ks_consumer *c, struct ks_error *err) {
   bool ok = places || ks_error_memory(err);
   ks_assignment_drop(c, false);
   if (ok && !ks_store_can_write(c->store)) ok = ks_store_reopen(c->store, err);
-  ok = ok && same_lineage(c, err) && take_list(c, list, count, places, &taken, &started, err) && raise_live_at(c, err) && ks_group_start(c->group, places, started, err);
+  ok = ok && same_lineage(c, err) && take_list(c, list, count, places, &taken, &started, err) && raise_live_at(c, err) && settle(c, err) && ks_group_start(c->group, places, started, err);
   free(places);
   if (ok) {
     c->assigned = true;

@@ -83,7 +83,8 @@ static bool free_excluded(struct ks_consumer *c, bool *freed, struct ks_error *e
 }
 
 // Is the stream live in the database, but not among what our lane applies? Or behind where we had committed it to be (`reached`, looked at before the database was
-// asked): a crash or a standby's promotion took the last commits back, and nothing new may come for long that would show it.
+// asked): a crash or a standby's promotion took the last commits back, and nothing new may come for long that would show it. Or is it a copy's, that took the place
+// of ours?
 static bool is_news(const struct ks_lane *lane, const struct ks_stream *stream, int64_t reached) {
   if (stream->state != KS_STATE_LIVE || lane->ended == KS_LANE_FENCED) return false;  // whoever fenced us has it
   if (lane->live & 1u << stream->kind && stream->next_offset < reached) {
@@ -91,7 +92,7 @@ static bool is_news(const struct ks_lane *lane, const struct ks_stream *stream, 
            "kind", ks_kind_name(stream->kind), "offset", KS_LOG_INT(stream->next_offset), "was", KS_LOG_INT(reached), NULL);
     return true;
   }
-  return !(lane->live & 1u << stream->kind) || (lane->ended == KS_LANE_STOPPED && stream->generation != lane->streams[stream->kind].generation);
+  return !stream->home || !(lane->live & 1u << stream->kind) || (lane->ended == KS_LANE_STOPPED && stream->generation != lane->streams[stream->kind].generation);
 }
 
 static size_t place_of(const struct ks_consumer *c, int topic, int32_t partition, int kind) {

@@ -25,6 +25,8 @@ struct ks_group {
   rd_kafka_resp_err_t trouble;  // the last error that was only reported, and when
   int64_t trouble_at_ms;
   int64_t waiting_since_ms, patience_ms;  // for the group's word on what is ours; 0: it has said so
+  struct ks_place *told;  // the highest offsets that the group has, as far as we know
+  int told_count;
 };
 
 static int topic_of(const char *name) { return ks_topic_find(ks_bytes_string(name)); }
@@ -263,12 +265,39 @@ bool ks_group_start(struct ks_group *group, const struct ks_place *places, int c
 
 void ks_group_release(struct ks_group *group) { rd_kafka_assign(group->client, NULL); }
 
-void ks_group_commit(struct ks_group *group, const struct ks_place *places, int count, bool wait) {
-  if (count == 0) return;
+static void commit(struct ks_group *group, const struct ks_place *places, int count, bool wait) {
   rd_kafka_topic_partition_list_t *list = make_list(places, count);
   rd_kafka_resp_err_t code = rd_kafka_commit(group->client, list, !wait);
   rd_kafka_topic_partition_list_destroy(list);
   if (code && code != RD_KAFKA_RESP_ERR__NO_OFFSET) ks_log(KS_LOG_DEBUG, "the group did not take the positions", "error", rd_kafka_err2str(code), NULL);
+}
+
+static struct ks_place *find_told(struct ks_group *group, const struct ks_place *place) {
+  for (int i = 0; i < group->told_count; i++)
+    if (group->told[i].topic == place->topic && group->told[i].partition == place->partition) return &group->told[i];
+  struct ks_place *told = realloc(group->told, (size_t)(group->told_count + 1) * sizeof *told);
+  if (!told) return NULL;
+  group->told = told;
+  told[group->told_count] = (struct ks_place){place->topic, place->partition, -1};
+  return &told[group->told_count++];
+}
+
+void ks_group_note(struct ks_group *group, const struct ks_place *place) {
+  struct ks_place *told = find_told(group, place);
+  if (told && place->offset > told->offset) told->offset = place->offset;
+}
+
+void ks_group_commit(struct ks_group *group, const struct ks_place *places, int count, bool wait) {
+  struct ks_place *news = calloc((size_t)count + 1, sizeof *news);
+  int news_count = 0;
+  for (int i = 0; news && i < count; i++) {
+    const struct ks_place *told = find_told(group, &places[i]);
+    if (!told || places[i].offset < told->offset) continue;
+    ks_group_note(group, &places[i]);
+    news[news_count++] = places[i];
+  }
+  if (news_count > 0) commit(group, news, news_count, wait);
+  free(news);
 }
 
 static void *close_all(void *opaque) {
@@ -277,6 +306,7 @@ static void *close_all(void *opaque) {
   rd_kafka_consumer_close(group->client);
   rd_kafka_destroy(group->client);
   free(group->list);
+  free(group->told);
   free(group->headers.list);
   free(group);
   return NULL;

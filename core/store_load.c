@@ -177,7 +177,7 @@ static bool set_position(struct ks_store *store, const struct ks_stream *s, stru
   for (int i = 0; i < KS_HASH_BYTES; i++) ks_buf_printf(&sql, "%02x", s->anchor.hash[i]);
   ks_buf_printf(&sql,
                 "', applied = %lld, repeat = %lld, superseded = %lld, conflict = %lld, dead = %lld, erased = %lld, control = %lld, late = %lld, jump = %lld, unsequenced = %lld,"
-                " state = 'live', reason = NULL, updated_at = now()",
+                " state = 'live', reason = NULL, home = keepsake.here(), updated_at = now()",
                 (long long)c->applied, (long long)c->repeat, (long long)c->superseded, (long long)c->conflict, (long long)c->dead, (long long)c->erased, (long long)c->control,
                 (long long)c->late, (long long)c->jump, (long long)c->unsequenced);
   bool ok = ks_buf_printf(&sql, " WHERE topic = '%s' AND partition = %d AND kind = '%s' AND generation = %lld AND state = 'loading'", ks_topic_name(s->topic), s->partition,

@@ -57,7 +57,7 @@ static enum ks_state find_state(const char *name) {
 
 #define COLUMNS                                                                                                                                  \
   "topic, partition, kind, epoch, fold_version, next_offset, generation, live_at, anchor_offset, anchor_time_ms, anchor_hash, state, reason, " \
-  "applied, repeat, superseded, conflict, dead, erased, control, late, jump, unsequenced"
+  "applied, repeat, superseded, conflict, dead, erased, control, late, jump, unsequenced, coalesce(starts_with(home, (SELECT keepsake.here())), false)"
 
 static bool read_streams(const struct ks_rows *rows, struct ks_streams *streams, struct ks_error *err) {
   *streams = (struct ks_streams){calloc((size_t)rows->count + 1, sizeof *streams->list), rows->count};
@@ -81,6 +81,7 @@ static bool read_streams(const struct ks_rows *rows, struct ks_streams *streams,
     int64_t *counts[] = {&s->counts.applied, &s->counts.repeat,  &s->counts.superseded, &s->counts.conflict, &s->counts.dead,
                          &s->counts.erased,  &s->counts.control, &s->counts.late,       &s->counts.jump,     &s->counts.unsequenced};
     for (int c = 0; c < 10; c++) *counts[c] = ks_rows_int(rows, i, 13 + c);
+    s->home = ks_rows_bool(rows, i, 23);
   }
   return true;
 }
@@ -144,6 +145,18 @@ bool ks_store_claim(struct ks_store *store, enum ks_topic topic, int32_t partiti
     ks_streams_free(streams);
     if (attempt > 0 || !err || strcmp(err->sqlstate, "55P03") != 0 || !end_idle_owner(store, topic, partition, lock_timeout_ms / 2, err)) return false;
   }
+}
+
+bool ks_store_settle(struct ks_store *store, enum ks_topic topic, int32_t partition, struct ks_error *err) {
+  char number[16];
+  struct ks_rows rows;
+  snprintf(number, sizeof number, "%d", partition);
+  if (!ks_store_query(store,
+                      "UPDATE keepsake.position p SET home = h.here FROM (SELECT keepsake.here() AS here) h WHERE p.topic = $1 AND p.partition = $2 AND p.home IS DISTINCT FROM h.here", 2,
+                      (const char *const[]){ks_topic_name(topic), number}, &rows, err))
+    return false;
+  ks_rows_free(&rows);
+  return true;
 }
 
 static void add_hash(struct ks_buf *buf, const uint8_t hash[KS_HASH_BYTES]) {

@@ -32,6 +32,7 @@ struct ks_stream {
   int64_t next_offset, generation, live_at;
   struct ks_anchor anchor;
   enum ks_state state;
+  bool home;  // this database is where the position was last held against the group's; false: a copy of it, which nobody has looked at yet
   char reason[400];
   struct ks_fold_counts counts;
 };
@@ -52,6 +53,9 @@ bool ks_store_streams(struct ks_store *store, int topic, int32_t partition, bool
 // reads all its streams. Waits for a former owner's open transaction; when that takes longer than lock_timeout_ms, ends that backend if it is one of ours that
 // has idled in its transaction for half of that time.
 bool ks_store_claim(struct ks_store *store, enum ks_topic topic, int32_t partition, const char *owner, int lock_timeout_ms, struct ks_streams *streams, struct ks_error *err);
+
+// Says that these partitions' positions were held against what the group had come to, here.
+bool ks_store_settle(struct ks_store *store, enum ks_topic topic, int32_t partition, struct ks_error *err);
 
 // The first statement of a batch: moves every stream of `streams` (at most KS_KIND_COUNT a partition) from next_offset to `next` with that anchor, if it is still
 // live, ours and where we think. Any that is not: FENCED (nothing of the transaction may be committed).

@@ -1,11 +1,9 @@
 """Handsets that know only what keepsake.changes told them: whatever the consumer goes through meanwhile, what they have built in the end is what the log says.
-Promise 3 (cursors stay valid), promise 6 (unknown is not empty), and an old dump as a head start."""
+Promise 3 (cursors stay valid), promise 6 (unknown is not empty). Old dumps: faults/test_old_dumps.py."""
 import random
-import subprocess
 
 import psycopg2
 import pytest
-from harness import wait_for
 from harness.handset import Handset, evict_the_dead, reader
 from harness.histories import assert_same, history, oracle_of, rows_of
 from test_consume import FAST, query
@@ -96,72 +94,3 @@ def test_handsets_read_on_through_the_loss_of_the_database_and_its_rebuild(keeps
     assert_same(rows_of(database), oracle_of(log))
     assert_all_know(handsets, database)
     assert not any("resync" in handset.answers or "busy" in handset.answers for handset in handsets), "cursors stay valid"
-
-
-def copy_of(database, how):
-    """Takes the dump; returns what puts it in the database's place."""
-    postgres, name = database.postgres, database.name
-    if how == "template":
-        postgres.psql(f"CREATE DATABASE {name}_dump TEMPLATE {name}")
-
-        def restore():
-            database.drop()
-            postgres.psql(f"ALTER DATABASE {name}_dump RENAME TO {name}")
-        return restore
-    file = postgres.folder / f"{name}.dump"
-    subprocess.run([postgres.bin / "pg_dump", "-Fc", "-f", file, "-d", postgres.socket_conninfo(name)], check=True, capture_output=True)
-
-    def restore_dump():
-        database.drop()
-        postgres.create_database(name)
-        subprocess.run([postgres.bin / "pg_restore", "--exit-on-error", "-d", postgres.socket_conninfo(name), file], check=True, capture_output=True)
-    return restore_dump
-
-
-@pytest.mark.parametrize("how", ["template", "pg_dump"])
-def test_an_old_dump_is_a_head_start_and_nobody_is_told_old_news(keepsake, log, database, how):
-    """F13. What consumers told their group is the high-water mark: until the dump is there, readers hear *restoring*, and *busy* with newer cursors."""
-    partitions, records = history(121, 1800)
-    keepsake("init", "--partitions", partitions)
-    log.publish(records[:600])
-    keepsake("consume", "--until-caught-up", "--dead-letter-limit", "off")
-    users = users_of(records)
-    old = [Handset(user, kind, 1000) for user in users for kind in KINDS]
-    with reader(database) as connection:
-        for handset in old:
-            handset.read_on(connection)
-    restore = copy_of(database, how)
-    log.publish(records[600:1200])
-    keepsake("consume", "--until-caught-up", "--dead-letter-limit", "off")
-    new = [Handset(user, kind, 1000) for user in users for kind in KINDS]
-    with reader(database) as connection:
-        for handset in new:
-            handset.read_on(connection)
-    before = rows_of(database)
-    log.publish(records[1200:])
-    restore()
-    assert rows_of(database) != before
-    with reader(database) as connection:  # nobody has looked at the group yet: newer cursors hear busy all the same
-        for handset in new:
-            handset.read_on(connection)
-        assert {handset.answers[-1] for handset in new} == {"busy"}
-
-    # The consumer is let in, but held up at its first write.
-    block = psycopg2.connect(database.conninfo)
-    with block.cursor() as cursor:
-        cursor.execute("LOCK TABLE keepsake.health IN SHARE MODE")
-    daemon = keepsake.daemon("consume", "--dead-letter-limit", "off", *FAST)
-    daemon.wait_log("this database is older")
-    daemon.wait_log("partitions assigned")
-    with reader(database) as connection:
-        for handset in new + old:
-            known = (handset.cursor, dict(handset.items))
-            handset.read_on(connection)
-            assert handset.answers[-1] == "restoring" and (handset.cursor, handset.items) == known
-        fresh = Handset(users[0], "contact", 10)
-        assert not fresh.ask(connection) and fresh.answers == ["restoring"] and not fresh.items
-    block.rollback()
-    block.close()
-    expected = oracle_of(log)
-    wait_for(lambda: rows_of(database) == expected, 60, lambda: f"the oracle's rows: {daemon}")
-    assert_all_know(new + old, database)

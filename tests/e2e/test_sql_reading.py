@@ -298,3 +298,21 @@ def test_a_photo_is_complete_when_one_of_its_sets_is_and_unknown_while_bytes_are
     assert ask() == [True, False, False, False, None, None]
     keeper.run("UPDATE keepsake.position SET state = 'loading' WHERE kind = 'blob'")
     assert ask() == [None] * 6
+
+
+@pytest.mark.parametrize("home", [None, "", "7/1/00000001", "elsewhere"])
+def test_a_copy_tells_nobody_anything_until_it_has_been_looked_at(keeper, home):
+    """A dump, a copy or another timeline: neither the newest nor the oldest cursor is answered from it."""
+    keeper.put("ann", "contact", "a", 3)
+    cursor = keeper.changes("ann")[1]
+    keeper.run("UPDATE keepsake.position SET home = %s", (home,))
+    assert keeper.changes("ann") == ("restoring", None, []) and keeper.changes("ann", cursor=cursor) == ("restoring", cursor, [])
+    assert keeper.run("SELECT keepsake.photo_complete('ann', repeat('0', 64))") == [(None,)]
+    keeper.settle()
+    assert keeper.changes("ann")[0] == keeper.changes("ann", cursor=cursor)[0] == "ok"
+
+
+def test_a_place_is_known_by_cluster_database_and_timeline(keeper):
+    system, database, timeline = keeper.run("SELECT keepsake.here()")[0][0].split("/")
+    assert (system, database) == tuple(map(str, keeper.run("SELECT s.system_identifier, d.oid FROM pg_control_system() s, pg_database d WHERE d.datname = current_database()")[0]))
+    assert int(timeline, 16) == keeper.run("SELECT timeline_id FROM pg_control_checkpoint()")[0][0]

@@ -45,6 +45,10 @@ class Keeper(Database):
     def run(self, sql, values=None):
         return run(self.own, sql, values)
 
+    def settle(self):
+        """As a consumer does in a copy, once it knows that nobody has heard more than the copy holds."""
+        self.run("UPDATE keepsake.position SET home = keepsake.here()")
+
     def partition(self, user):
         return self.run("SELECT keepsake.partition_of(%s, %s)", (user, PARTITIONS))[0][0]
 
@@ -104,6 +108,7 @@ def schema_template(postgres):
 def keeper(postgres, database, schema_template):
     postgres.psql(f'CREATE DATABASE "{database.name}" TEMPLATE "{schema_template}"')
     found = Keeper(postgres, database.name)
+    found.settle()
     yield found
     found.close()
 
@@ -113,6 +118,7 @@ def shared_keeper(postgres, schema_template):
     """One for all tests of a module that leave nothing behind that the others would mind."""
     found = Keeper(postgres, f"keepsake_shared_{next(_numbers)}")
     postgres.psql(f'CREATE DATABASE "{found.name}" TEMPLATE "{schema_template}"')
+    found.settle()
     yield found
     found.close()
     found.drop()
