@@ -10,6 +10,8 @@
 #include "../core/kafka_conf.h"
 #include "../core/log.h"
 
+enum { COMMIT_MS = 5000 };
+
 struct ks_group {
   rd_kafka_t *client;
   rd_kafka_message_t *message;  // the last one handed out
@@ -265,9 +267,23 @@ bool ks_group_start(struct ks_group *group, const struct ks_place *places, int c
 
 void ks_group_release(struct ks_group *group) { rd_kafka_assign(group->client, NULL); }
 
+// rd_kafka_commit waits as long as its request may be on its way, and again for each retry: minutes, with a broker that is half-open. Nothing depends on the
+// answer, so that it is waited for only a while.
+static rd_kafka_resp_err_t commit_for_a_while(struct ks_group *group, const rd_kafka_topic_partition_list_t *list) {
+  rd_kafka_queue_t *answers = rd_kafka_queue_new(group->client);
+  rd_kafka_resp_err_t code = rd_kafka_commit_queue(group->client, list, answers, NULL, NULL);
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    rd_kafka_event_t *event = rd_kafka_queue_poll(answers, COMMIT_MS);
+    code = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    if (event) rd_kafka_event_destroy(event);
+  }
+  rd_kafka_queue_destroy(answers);
+  return code;
+}
+
 static void commit(struct ks_group *group, const struct ks_place *places, int count, bool wait) {
   rd_kafka_topic_partition_list_t *list = make_list(places, count);
-  rd_kafka_resp_err_t code = rd_kafka_commit(group->client, list, !wait);
+  rd_kafka_resp_err_t code = wait ? commit_for_a_while(group, list) : rd_kafka_commit(group->client, list, true);
   rd_kafka_topic_partition_list_destroy(list);
   if (code && code != RD_KAFKA_RESP_ERR__NO_OFFSET) ks_log(KS_LOG_DEBUG, "the group did not take the positions", "error", rd_kafka_err2str(code), NULL);
 }

@@ -43,8 +43,8 @@ void ks_group_release(struct ks_group *group);
 
 // How far the group is known to have come: it is never told less, since that would make an old dump look like today's.
 void ks_group_note(struct ks_group *group, const struct ks_place *place);
-// Tells the group how far the database is, for lag tools and as a high-water mark; asynchronous unless `wait`. Errors are no matter: logged at debug. Places below what it
-// has been told are left out.
+// Tells the group how far the database is, for lag tools and as a high-water mark; asynchronous unless `wait`, which is for some seconds at most. Errors are no matter: logged
+// at debug. Places below what it has been told are left out.
 void ks_group_commit(struct ks_group *group, const struct ks_place *places, int count, bool wait);
 
 // Leaves the group and stays a client (REVOKED follows); joins it again.

@@ -6,6 +6,7 @@ import pytest
 from harness import wait_for
 from harness.events import change
 from harness.histories import assert_same, oracle_of, rows_of
+from harness.proxy import TO_CLIENT
 from harness.sessions import FAST as QUICK, Held, applied, waiting
 from oracle.murmur2 import partition_of
 
@@ -252,3 +253,15 @@ def test_events_about_many_large_items_are_applied_in_smaller_transactions(keeps
     daemon.wait(0)
     assert daemon.peak_rss_kb < 120_000, daemon.peak_rss_kb
     assert_same(rows_of(database), oracle_of(log))
+
+
+def test_sigterm_ends_a_consumer_whose_broker_stands_half_open(keepsake_for, broker_proxied, database):
+    """The group's last commit is a courtesy: that nobody answers it must not hold the end up."""
+    keepsake = keepsake_for(broker_proxied.outside, database)
+    keepsake("init", "--partitions", "1")
+    daemon = keepsake.daemon("consume", *FAST)
+    daemon.wait_log("partitions assigned")
+    wait_for(lambda: database.value("SELECT bool_and(next_offset > 0) FROM keepsake.position"), 60, "the genesis records are applied")
+    broker_proxied.proxy.hold(TO_CLIENT)
+    daemon.term()
+    daemon.wait(0, 100)

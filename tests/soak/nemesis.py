@@ -133,11 +133,7 @@ class ConsumerLeaves(Fault):
         if daemon is None:
             return None
         self.batch = self.world.batch_events[daemon]
-        self.world.consumers.remove(daemon)
-        daemon.term()
-        status = daemon.wait(0, LIMIT_S)
-        self.world.look_for_alarms(daemon)
-        return f"exit {status} on SIGTERM"
+        return f"exit {self.world.leave(daemon)} on SIGTERM"
 
     def heal(self):
         if hasattr(self, "batch"):
@@ -161,10 +157,7 @@ class ConsumerJoins(Fault):
 
     def heal(self):
         if self.daemon in self.world.consumers:
-            self.world.consumers.remove(self.daemon)
-            self.daemon.term()
-            self.daemon.wait(0, LIMIT_S)
-            self.world.look_for_alarms(self.daemon)
+            self.world.leave(self.daemon)
 
 
 @fault(2, "consumer", lasts=(0,), needs=("broker",))

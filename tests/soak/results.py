@@ -25,6 +25,12 @@ class Results:
         self.failures.append({"round": plan.number, "plan": str(plan), "error": str(error)[:4000], "trace": trace[-2000:], "seconds": round(seconds, 1)})
         self.save()
 
+    def take(self, other):
+        """The rounds of another run of the same seed."""
+        self.rounds.update(other.rounds)
+        self.failures += other.failures
+        self.save()
+
     def sums(self):
         """What all passed rounds come to."""
         planned, struck, looked, handsets, total = Counter(), Counter(), Counter(), Counter(), Counter()

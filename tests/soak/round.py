@@ -79,10 +79,7 @@ class Round:
         world = self.world
         world.tend()
         while len(world.consumers) > self.plan.consumers:
-            daemon = world.consumers.pop()
-            daemon.term()
-            daemon.wait(0, LIMIT_S)
-            world.look_for_alarms(daemon)
+            world.leave(world.consumers[-1])
         while len(world.consumers) < self.plan.consumers:
             world.start_consumer(self.plan.batch_events[len(world.consumers)])
 

@@ -1,12 +1,14 @@
 #!/usr/bin/python3
 """The soak: rounds of load and faults on real servers, checked after each round. See tests/soak/README.md.
 
-  soak.py [--rounds N] [--seed S] [--from-round N] [--results FILE] [--keep] [--plan]
+  soak.py [--rounds N] [--seed S] [--from-round N] [--jobs J] [--results FILE] [--keep] [--plan] [-v]
 
 The last line is "N passed, N failed"; exit status 1 if a round failed or nothing was looked at.
 """
 import argparse
+import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -101,16 +103,42 @@ class Soak:
         self.world = None
 
 
+def side_by_side(options):
+    """Several processes, each with servers of its own and a share of the logs; their results together. Returns the exit status."""
+    with tempfile.TemporaryDirectory(prefix="keepsake-soak-results-") as folder:
+        first = options.from_round - options.from_round % ROUNDS_OF_A_LOG
+        logs = (options.from_round + options.rounds - first + ROUNDS_OF_A_LOG - 1) // ROUNDS_OF_A_LOG
+        share = (logs + options.jobs - 1) // options.jobs * ROUNDS_OF_A_LOG
+        runs = []
+        for begin in range(first, options.from_round + options.rounds, share):
+            results = Path(folder) / f"{begin}.json"
+            rounds = min(share, options.from_round + options.rounds - begin)
+            more = [flag for flag, said in (("--keep", options.keep), ("-v", options.verbose)) if said]
+            runs.append((results, subprocess.Popen([sys.executable, __file__, "--seed", str(options.seed), "--from-round", str(begin), "--rounds", str(rounds), "--results", results, *more],
+                                                   stdout=subprocess.PIPE, text=True, start_new_session=True)))
+        together = Results(options.results, options.seed)
+        for results, run in runs:
+            said, _ = run.communicate()
+            print("".join(line for line in said.splitlines(True) if line.startswith("round ")), end="")
+            together.take(Results(results, options.seed))
+            if run.returncode not in (0, 1):
+                together.failures.append({"round": None, "error": f"a process of the soak ended with {run.returncode}"})
+        return together.say()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--from-round", type=int, default=0, help="begins with the first round of this round's log")
+    parser.add_argument("--jobs", type=int, default=1, help="so many processes side by side, each with servers of its own")
     parser.add_argument("--results", help="a JSON file that is brought up to date after each round; rounds that stand there already are replaced")
     parser.add_argument("--keep", action="store_true", help="keep the folder of a failed round and of the end, with the servers' data and all logs")
     parser.add_argument("--plan", action="store_true", help="print what would be done")
     parser.add_argument("-v", "--verbose", action="store_true")
     options = parser.parse_args()
+    if options.jobs > 1 and not options.plan:
+        return side_by_side(options)
     soak = Soak(options)
     try:
         results = soak.run()

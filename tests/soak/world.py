@@ -5,6 +5,7 @@ is started again, and an exit status that docs/operations.md does not foresee fo
 """
 import re
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -114,6 +115,17 @@ class World:
         """It is gone, and somebody meant it."""
         self.look_for_alarms(daemon)
         self.consumers.remove(daemon)
+
+    def leave(self, daemon):
+        """SIGTERM: it drains and ends with 0, also while servers are away. One that has not yet come as far as to catch signals may end by it."""
+        if daemon in self.consumers:
+            self.consumers.remove(daemon)
+        daemon.term()
+        status = daemon.wait(None, LIMIT_S)
+        self.look_for_alarms(daemon)
+        if status != 0 and (status != -signal.SIGTERM or daemon.log):
+            raise Finding(f"a consumer ended with {status} on SIGTERM: {daemon!r}")
+        return status
 
     def tend(self):
         """As a supervisor: a consumer that has ended is started again, if its end was foreseen. One that had not yet come to work may end for a server that
