@@ -107,7 +107,7 @@ void ks_kafka_close_producer(struct ks_kafka *kafka) {
     if (kafka->producer_topics[t]) rd_kafka_topic_destroy(kafka->producer_topics[t]);
     kafka->producer_topics[t] = NULL;
   }
-  if (kafka->producer) rd_kafka_destroy(kafka->producer);
+  ks_kafka_end_client(kafka->producer, KS_KAFKA_END_MS);
   kafka->producer = NULL;
 }
 

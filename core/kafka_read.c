@@ -155,7 +155,7 @@ done:
   if (conf) rd_kafka_conf_destroy(conf);
   if (member) {
     rd_kafka_consumer_close(member);
-    rd_kafka_destroy(member);
+    ks_kafka_end_client(member, KS_KAFKA_END_MS);
   }
   return ok;
 }

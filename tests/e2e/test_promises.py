@@ -12,8 +12,8 @@ from harness.histories import assert_same, history, oracle_of, rows_of
 FAST = ("--session-timeout", "6s", "--backoff-max", "500ms")
 OFF = ("--dead-letter-limit", "off")
 ROWS = {
-    "item": "SELECT kind, user_id, item_id, revision, deleted, source, sequence, doc::text FROM keepsake.item",
-    "chunk": "SELECT user_id, sha256, chunks, size, chunk, revision, sha256(bytes) AS bytes FROM keepsake.blob_chunk",
+    "item": "SELECT kind, user_id, item_id, revision, deleted, source, sequence, doc::text FROM keepsake.item ORDER BY 1, 2, 3",
+    "chunk": "SELECT user_id, sha256, chunks, size, chunk, revision, sha256(bytes) AS bytes FROM keepsake.blob_chunk ORDER BY 1, 2, 3, 4, 5",
 }
 
 

@@ -7,8 +7,8 @@ from harness.db_state import differences, snapshot
 from harness.events import line
 from harness.histories import assert_same, oracle_of, rows_of
 
-ROWS = {"item": "SELECT kind, user_id, item_id, revision, deleted, source, sequence, doc::text FROM keepsake.item",
-        "chunk": "SELECT user_id, sha256, chunk, revision, sha256(bytes) AS bytes FROM keepsake.blob_chunk"}
+ROWS = {"item": "SELECT kind, user_id, item_id, revision, deleted, source, sequence, doc::text FROM keepsake.item ORDER BY 1, 2, 3",
+        "chunk": "SELECT user_id, sha256, chunk, revision, sha256(bytes) AS bytes FROM keepsake.blob_chunk ORDER BY 1, 2, 3"}
 PEOPLE = ("anna", "bert", "åsa", "用户")
 KINDS = ("contact", "calendar", "note", "task", "photo", "score")
 
