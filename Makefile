@@ -193,7 +193,7 @@ PROGRAM_TESTS = $(foreach folder,producer consumer archiver restorer operator,$(
 CLI_TESTS = $(BUILD)/tests/test_cli_%
 # Where memory runs out (tests/support/alloc.h); they see everything but main.
 ALLOC_TESTS = $(BUILD)/tests/test_alloc_%
-ALLOC_WRAP = $(foreach function,malloc calloc realloc strdup strndup getline free,-Wl,--wrap=$(function))
+ALLOC_WRAP = $(foreach function,malloc calloc realloc strdup strndup getline __getdelim free,-Wl,--wrap=$(function))
 
 $(filter $(PROGRAM_TESTS),$(TESTS)): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(SUPPORT) $(BUILD)/programs.a
 	@mkdir -p $(@D)

@@ -14,6 +14,7 @@ void *__real_realloc(void *memory, size_t size);
 char *__real_strdup(const char *text);
 char *__real_strndup(const char *text, size_t size);
 ssize_t __real_getline(char **line, size_t *room, FILE *file);
+ssize_t __real___getdelim(char **line, size_t *room, int end, FILE *file);
 void __real_free(void *memory);
 
 void *__wrap_malloc(size_t size);
@@ -22,6 +23,7 @@ void *__wrap_realloc(void *memory, size_t size);
 char *__wrap_strdup(const char *text);
 char *__wrap_strndup(const char *text, size_t size);
 ssize_t __wrap_getline(char **line, size_t *room, FILE *file);
+ssize_t __wrap___getdelim(char **line, size_t *room, int end, FILE *file);
 void __wrap_free(void *memory);
 
 // What is out, so that memory that somebody else made (libcheck, getline) may pass through free too. Open addressing; ONCE marks a slot that was used.
@@ -101,7 +103,8 @@ char *__wrap_strndup(const char *text, size_t size) {
   return copy;
 }
 
-// As glibc's: -1, and no mark on the file.
+// As glibc's: -1, and no mark on the file. (Optimized, getline is __getdelim.)
+ssize_t __wrap___getdelim(char **line, size_t *room, int end, FILE *file) { return fails() ? -1 : __real___getdelim(line, room, end, file); }
 ssize_t __wrap_getline(char **line, size_t *room, FILE *file) { return fails() ? -1 : __real_getline(line, room, file); }
 
 void __wrap_free(void *memory) {
