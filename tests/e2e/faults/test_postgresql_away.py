@@ -70,7 +70,7 @@ def test_F07_commits_that_a_crash_takes_back_are_applied_again_though_nothing_ne
         database = Database(server, "keepsake")
         keepsake = keepsake_for(broker, database)
         keepsake("init", "--partitions", "1")
-        daemon = keepsake.daemon("consume", *FAST)
+        daemon = keepsake.daemon("consume", "--session-timeout", "2min", "--backoff-max", "500ms")  # it stands still for as long as the server takes to start: it shall not fall out
         log.publish([change(n) for n in range(1, 50)])
         wait_for(lambda: applied(database) == 49, 60, lambda: f"it is at work: {daemon}")
         for first in range(50, 1050, 50):  # the WAL writer comes by now and then
