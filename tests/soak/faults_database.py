@@ -62,8 +62,8 @@ class StreamsLost(Rebuilding):
         kinds = self.rng.sample(KINDS, self.rng.randint(1, 4))
         partitions = self.rng.sample(range(self.world.partitions), self.rng.randint(1, self.world.partitions))
         places = [(kind, partition) for kind in kinds for partition in partitions]
-        self._run(f"UPDATE keepsake.position SET state = 'restoring', generation = generation + 1 WHERE topic = '{CHANGES}' AND partition = {partition} AND kind = '{kind}'"
-                  for kind, partition in places)
+        for kind, partition in places:  # one at a time: in one transaction they could lock one another out with a consumer's batch
+            self._run([f"UPDATE keepsake.position SET state = 'restoring', generation = generation + 1 WHERE topic = '{CHANGES}' AND partition = {partition} AND kind = '{kind}'"])
         # Not while somebody reads: TRUNCATE takes rows also from those who began to look before it, and saw the stream live.
         with self.round.fleet.lock:
             self._run(f"TRUNCATE keepsake.item_{kind}_{partition}; DELETE FROM keepsake.seen WHERE partition = {partition} AND kind = '{kind}';"

@@ -70,12 +70,13 @@ class CommitTorn(NetworkFault):
 
     def strike(self):
         self.made = self.proxy.strike(b"COMMIT", self.rng.choice((TO_SERVER, TO_CLIENT)), act=self.rng.choice(("reset", "cut", "orphan")), passing=self.rng.random() < 0.5,
-                                      only=b"keepsake/consume\0", skip=self.rng.randrange(3))
+                                      only=b"keepsake/consume\0", skip=self.rng.randrange(2))
         self.round.publish_some()
         self.round.struck[self] = False
         return None
 
     def heal(self):
+        self.round.work_until(lambda: not self.made.left)  # what the segment brought shall be committed
         self.round.struck[self] = self.made.struck > 0
         self.round.proofs[self] = f"{self.made.act} at COMMIT {self.made.direction}, {'delivered' if self.made.passing else 'lost'}: {self.made.struck}"
         self.made.left = 0

@@ -48,6 +48,8 @@ def page(found):
     lines += [f"| {name} | {number(count['planned'])} | {number(count['struck'])} |" for name, count in found["faults"].items()]
     lines += ["", "## Findings in Keepsake", "", "| found | cause | mended | test that failed before |", "|---|---|---|---|"]
     lines += [f"| {one['found']} | {one['cause']} | {one['mended']} | {one['test']} |" for one in found["findings"]["keepsake"]]
+    if found["findings"]["open"]:
+        lines += ["", "## Not explained", "", *(f"- {text}" for text in found["findings"]["open"])]
     lines += ["", "## Findings in the soak itself", ""]
     lines += [f"- {text}" for text in found["findings"]["soak"]]
     if found["rounds_that_failed"]:

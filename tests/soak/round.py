@@ -6,6 +6,7 @@ from nemesis import FAULTS
 from world import LIMIT_S, wait_for
 
 SOME = 15      # events that are handed over while a fault is at work on them
+WORK_S = 5     # how long at most a fault may wait for what it is to strike
 DWELL_S = 0.5  # how long at most a segment may take to come through before the next boundary; with servers away it comes through later
 
 
@@ -60,6 +61,16 @@ class Round:
                 self._tend()
                 self.gateways.pump()
         self.gateways.pump()
+
+    def work_until(self, fact):
+        """Lets all go on for a while, until it is so, or all that was published is applied."""
+        until, ends = time.monotonic() + WORK_S, sum(self.world.ends().values())
+
+        def done():
+            self._tend()
+            self.gateways.pump()
+            return fact() or time.monotonic() > until or sum(row[3] for row in self.world.positions() or () if row[2] == "none") >= ends
+        wait_for(done, LIMIT_S, "the work goes on")
 
     def under(self, busy):
         return any(FAULTS[act.fault].busy == busy for act, _ in self.open)
@@ -120,9 +131,9 @@ class Round:
             self._tend()
             if time.monotonic() > until:
                 return True
-            if self.gateways.pump() or self.under("broker"):
+            if self.gateways.pump() or self.under("broker") or self.under("postgres"):
                 return False
             ends = ends or sum(self.world.ends().values())
-            return self.under("postgres") or sum(row[3] for row in self.world.positions() or () if row[2] == "none") >= ends
+            return sum(row[3] for row in self.world.positions() or () if row[2] == "none") >= ends
 
         wait_for(through, LIMIT_S, "the segment comes through")
