@@ -180,7 +180,7 @@ docs: $(BUILD)/keepsake
 docs/keepsake.1:
 	$(MAKE) docs
 
-check-docs: $(BUILD)/keepsake
+check-docs: $(BUILD)/keepsake $(BUILD)/.deps-tests
 	tools/check-docs $(BUILD)/keepsake
 
 # --- tests ------------------------------------------------------------------------------------------------------------------------
