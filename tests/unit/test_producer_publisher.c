@@ -439,18 +439,17 @@ END_TEST
 
 // While one refused batch makes us send alone, another of the old producer is refused: its events are not to blame either.
 START_TEST(a_batch_that_was_on_its_way_when_another_was_refused_is_sent_again) {
-  struct ks_publisher *publisher = open_with((struct ks_publisher_setup){0}, "batch.num.messages=5");
-  struct book *book = book_new();
-  publish_range(publisher, book, 0, 1, 1);
-  settle(publisher, book, 1);
-  for (int32_t broker = 1; broker <= 2; broker++)
-    rd_kafka_mock_broker_push_request_error_rtts(cluster, broker, PRODUCE_REQUEST, 2, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, 3000, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, 5000);
-  publish_range(publisher, book, 1, 11, 1);
-  ck_assert_int_eq(ks_publisher_flush(publisher, LIMIT_MS, NULL, NULL), 0);
-  ck_assert_int_eq(book->failed, 0);
-  ck_assert_int_eq(book->acknowledged, 11);
-  ck_assert_int_eq(ks_publisher_close(publisher, LIMIT_MS, NULL, NULL), 0);
-  free(book);
+  static struct ks_lane lanes[KS_LANES];
+  for (int sends_alone = 0; sends_alone < 2; sends_alone++) {
+    struct ks_outgoing event = {.state = KS_OUTGOING_SENT, .code = RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE};
+    struct ks_publisher publisher = {.alone = true, .sends_alone = sends_alone, .lanes = lanes, .ready_first = -1, .ready_last = -1, .returned = &event};
+    publisher.finished_end = &publisher.finished;
+    lanes[0].unacknowledged[0] = 1;
+    ks_producer_settle(&publisher);
+    ck_assert_int_eq(event.state, sends_alone ? KS_OUTGOING_DONE : KS_OUTGOING_RETURNED);
+    ck_assert_int_eq(publisher.stats.failed, sends_alone);
+    ck_assert(publisher.must_renew == !sends_alone);
+  }
 }
 END_TEST
 
