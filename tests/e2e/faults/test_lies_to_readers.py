@@ -263,8 +263,8 @@ def test_L10_a_part_of_the_changes_is_never_answered_as_all_of_them(keepsake, lo
 
 # --- L11
 
-# No part of the state: who works on it, since when, and what readers are told meanwhile (which status and restore status show).
-NOT_STATE = {"position": {"generation", "owner", "updated_at", "reason", "live_at", "state"}}
+# No part of the state: who works on it, since when, in which database, and what readers are told meanwhile (which status and restore status show).
+NOT_STATE = {"position": {"generation", "owner", "updated_at", "reason", "live_at", "state", "home"}}
 TABLES = ("item", "seen", "conflict", "dead_letter", "erasure", "ruling", "blob", "blob_chunk", "position")
 OTHER = {"text": "{c} || 'x'", "bigint": "{c} + 1", "integer": "{c} + 1", "smallint": "{c} + 1", "boolean": "NOT {c}", "bytea": "{c} || '\\x00'::bytea", "json": "'{{\"x\":1}}'::json", "jsonb": "{c} || '{{\"x\":1}}'"}
 
