@@ -74,6 +74,7 @@ static void look_if_back(struct ks_group *group, bool heard) {
   if (!heard && rd_kafka_metadata(group->client, 0, NULL, &metadata, 100) != RD_KAFKA_RESP_ERR_NO_ERROR) return;
   if (metadata) rd_kafka_metadata_destroy(metadata);
   group->down = group->said_down = false;
+  if (group->waiting_since_ms) group->waiting_since_ms = now_ms;
   ks_log(KS_LOG_INFO, "kafka answers again", NULL);
 }
 
@@ -208,11 +209,11 @@ static rd_kafka_message_t *poll_client(struct ks_group *group, int timeout_ms) {
   return rd_kafka_consumer_poll(group->client, timeout_ms);
 }
 
-// Librdkafka says nothing while it finds no coordinator that it can talk to.
+// Librdkafka says nothing while it finds no coordinator that it can talk to. Said once a wait, and not while Kafka as a whole is known to be away.
 static void say_waiting(struct ks_group *group) {
   int64_t now_ms = ks_clock_monotonic_ms();
-  if (!group->waiting_since_ms || now_ms - group->waiting_since_ms < group->patience_ms) return;
-  group->waiting_since_ms = now_ms;
+  if (!group->waiting_since_ms || group->said_down || now_ms - group->waiting_since_ms < group->patience_ms) return;
+  group->waiting_since_ms = 0;
   ks_log(KS_LOG_WARNING, "still no word from the consumer group: nothing is applied here", "seconds", KS_LOG_INT(group->patience_ms / 1000), "perhaps",
          "its coordinator is away, another member is slow, or a proxy hides the old versions of FindCoordinator, JoinGroup, OffsetFetch", NULL);
 }
