@@ -43,24 +43,14 @@ class NetworkFault(Fault):
         return f"nobody listens; {ended} connections ended"
 
 
-@fault(3, "postgres", lasts=(0,), trouble="servers")
-class PostgresConnectionsEnded(NetworkFault):
-    name, which, strike = "network to postgresql: connections ended", "postgres", NetworkFault.end_connections
+def between_all_and(server, which):
+    """The faults that any server's connections may have. What is chosen by a seed depends on the order in which they are put into the catalogue."""
+    for weight, lasts, what, strike in ((3, 0, "connections ended", NetworkFault.end_connections), (3, 1, "half-open", NetworkFault.hold),
+                                        (2, 1, "a trickle", NetworkFault.trickle), (2, 1, "refused", NetworkFault.refuse)):
+        fault(weight, which, lasts=(lasts,), trouble="servers")(type("NetworkFault", (NetworkFault,), {"name": f"network to {server}: {what}", "which": which, "strike": strike}))
 
 
-@fault(3, "postgres", lasts=(1,), trouble="servers")
-class PostgresHalfOpen(NetworkFault):
-    name, which, strike = "network to postgresql: half-open", "postgres", NetworkFault.hold
-
-
-@fault(2, "postgres", lasts=(1,), trouble="servers")
-class PostgresTrickle(NetworkFault):
-    name, which, strike = "network to postgresql: a trickle", "postgres", NetworkFault.trickle
-
-
-@fault(2, "postgres", lasts=(1,), trouble="servers")
-class PostgresRefused(NetworkFault):
-    name, which, strike = "network to postgresql: refused", "postgres", NetworkFault.refuse
+between_all_and("postgresql", "postgres")
 
 
 @fault(5, "postgres", lasts=(1,), trouble="servers", needs=("broker", "database", "gateway"))
@@ -83,21 +73,4 @@ class CommitTorn(NetworkFault):
         super().heal()
 
 
-@fault(3, "broker", lasts=(0,), trouble="servers")
-class BrokerConnectionsEnded(NetworkFault):
-    name, which, strike = "network to the broker: connections ended", "broker", NetworkFault.end_connections
-
-
-@fault(3, "broker", lasts=(1,), trouble="servers")
-class BrokerHalfOpen(NetworkFault):
-    name, which, strike = "network to the broker: half-open", "broker", NetworkFault.hold
-
-
-@fault(2, "broker", lasts=(1,), trouble="servers")
-class BrokerTrickle(NetworkFault):
-    name, which, strike = "network to the broker: a trickle", "broker", NetworkFault.trickle
-
-
-@fault(2, "broker", lasts=(1,), trouble="servers")
-class BrokerRefused(NetworkFault):
-    name, which, strike = "network to the broker: refused", "broker", NetworkFault.refuse
+between_all_and("the broker", "broker")
