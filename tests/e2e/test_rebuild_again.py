@@ -67,3 +67,22 @@ def test_killed_after_the_stream_was_given_up_any_rebuild_finishes_it(keepsake, 
 def test_words_that_name_no_stream_are_a_usage_error(keepsake, filled, database, words, status):
     keepsake("restore", "rebuild", "--again", words, "--yes", check=status)
     assert_same(rows_of(database), filled)
+
+
+def test_a_reader_whose_snapshot_is_older_than_the_rebuild_is_not_told_that_there_is_nothing(keepsake, filled, database):
+    ask = "SELECT answer, item_id, revision, deleted, doc::text FROM keepsake.changes('u1', 'note', NULL, 1000) ORDER BY 2"
+    wanted = query(database, ask)
+    assert len(wanted) > 5 and {row[0] for row in wanted} == {"ok"}
+    connection = database.connect("postgres")
+    connection.set_session(isolation_level="REPEATABLE READ", autocommit=False)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT state::text FROM keepsake.position WHERE kind = 'note' AND partition = 1")
+        assert cursor.fetchall() == [("live",)]
+        old = query(database, "SELECT oid FROM pg_class WHERE relname = 'item_note_1'")
+        keepsake("restore", "rebuild", "--again", f"{CHANGES}/1:note", "--yes")
+        assert query(database, "SELECT oid FROM pg_class WHERE relname = 'item_note_1'") != old, "its leaf is another one"
+        cursor.execute("SELECT state::text, pg_snapshot_xmin(pg_current_snapshot())::text FROM keepsake.position WHERE kind = 'note' AND partition = 1")
+        assert cursor.fetchall()[0][0] == "live", "the snapshot is the old one"
+        cursor.execute(ask)
+        assert cursor.fetchall() == wanted
+    connection.close()
