@@ -189,6 +189,26 @@ def test_F28_a_recreated_topic_under_a_running_consumer_ends_it(keepsake, keepsa
     assert_same(rows_of(database), rows)
 
 
+@fault("F28", inject="the same, and the new topics are longer than before when the consumer next asks for records: it was stopped meanwhile, for less than its session lasts",
+       struck="it says that the topic is missing; the new one has the offset at which it stands", expect="exit 6 or 7, not a row is changed")
+def test_F28_a_recreated_topic_that_has_the_next_offset_already_is_not_read_on(keepsake, keepsake_for, broker, log, database, other_database):
+    rows = fill(keepsake, log)
+    daemon = keepsake.daemon("consume", "--session-timeout", "45s", "--backoff-max", "500ms")
+    daemon.wait_log("partitions assigned")
+    before, ends = rows_and_versions(database), [log.watermarks(CHANGES, partition)[1] for partition in range(PARTITIONS)]
+    delete_topics(log)
+    daemon.wait_log("code=UNKNOWN_TOPIC_OR_PART", 60)
+    daemon.sigstop()
+    keepsake_for(broker, other_database)("init", "--partitions", PARTITIONS)
+    log.publish(events(101, 160))
+    assert all(log.watermarks(CHANGES, partition)[1] > end for partition, end in enumerate(ends))
+    daemon.sigcont()
+    ended_with(daemon, (6, 7), 240)
+    assert_refused(daemon)
+    assert rows_and_versions(database) == before
+    assert_same(rows_of(database), rows)
+
+
 @pytest.mark.parametrize("how", ["other events", "the first change dropped"])
 @fault("F28", inject="topics made anew with the same genesis: other events, or a copy that is one record short", struck="the record at the anchor's offset is another, the log is longer than before",
        expect="exit 7 naming partition and offset, by the anchor; not a row is changed")
