@@ -69,7 +69,7 @@ bool ks_shard_map_read(struct ks_shard_map *map, const char *path, struct ks_err
   }
   int number = 0;
   for (ssize_t size; ok && (size = getline(&line, &room, file)) >= 0;) ok = add_line(map, (struct ks_bytes){line, (size_t)size}, path, ++number, err);
-  if (ok && ferror(file)) ok = ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_USAGE, "cannot read the shard map %s: %s", path, strerror(errno));
+  if (ok && !feof(file)) ok = errno == ENOMEM ? ks_error_memory(err) : ks_error_set(err, KS_ERROR_CONFIG, KS_EXIT_USAGE, "cannot read the shard map %s: %s", path, strerror(errno));
   free(line);
   fclose(file);
   return ok && check(map, path, err);
