@@ -160,6 +160,7 @@ def hears(database, user="anna", kind="contact"):
     """What a gateway makes of one question: rows, or that nothing is known; 'empty' is the lie."""
     try:
         with reader(database) as connection, connection.cursor() as cursor:
+            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")  # both questions at one moment: a stream may become live between them
             cursor.execute("SELECT answer, item_id FROM keepsake.changes(%s, %s, NULL, 1000)", (user, kind))
             rows = cursor.fetchall()
             cursor.execute("SELECT answer FROM keepsake.standing_of(%s) WHERE kind = %s::keepsake.kind", (user, kind))
