@@ -71,6 +71,7 @@ def test_L04_an_offset_is_told_only_when_its_data_is_committed(keepsake, log, da
             assert not told_too_much(log, database, 2)
             evict_the_dead(log)
             daemon = keepsake.daemon("consume", *FAST, "--batch-events", "10", "--batch-ms", "1")
+    daemon.wait_log("partitions assigned", 60)  # the one that was killed may have left nothing to do
     daemon.term()
     daemon.wait(0)
     assert not told_too_much(log, database, 2) and committed(log, 2) != first
