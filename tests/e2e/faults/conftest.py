@@ -1,5 +1,6 @@
 """Lists the faults (--list-faults) and keeps how their tests ended, for docs/reliability.md ($KEEPSAKE_RESULTS, a folder)."""
 import datetime
+import fcntl
 import json
 import os
 import re
@@ -64,9 +65,14 @@ def pytest_sessionfinish(session, exitstatus):
     if session.config.getoption("--list-faults", default=False) and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
         session.exitstatus = pytest.ExitCode.OK
     folder = os.environ.get("KEEPSAKE_RESULTS")
-    if not folder or not _results or hasattr(session.config, "workerinput"):  # a runner of xdist reports to the first process
+    if not folder or not _results:
         return
+    # Each runner of xdist writes what it ran: their first process collects nothing, so that it does not know of this file.
     path = Path(folder) / "faults.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    known = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps({**known, **_results}, indent=1, sort_keys=True) + "\n")
+    with open(path, "a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        known = json.loads(file.read() or "{}")
+        file.truncate(0)
+        file.write(json.dumps({**known, **_results}, indent=1, sort_keys=True) + "\n")
