@@ -1,19 +1,11 @@
 // Files of people for `restore repair --users-from`: names, lines of a report, or a census. Each one that is taken is a user id, once; what is refused is named by its line.
 #include <stdio.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "input.h"
 #include "restorer/people.c"  // (targets are linked with core only)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static int file = -1;
-  static char path[64];
-  if (file < 0) {
-    file = memfd_create("people", MFD_CLOEXEC);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
-  }
-  must(ftruncate(file, 0) == 0 && pwrite(file, data, size, 0) == (ssize_t)size);
+  const char *path = input_file(data, size);
   struct ks_people people = {0};
   struct ks_error err = {.message = ""};
   bool ok = ks_people_read(&people, path, &err);

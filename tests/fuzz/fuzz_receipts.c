@@ -1,7 +1,5 @@
 // Receipts as they are given to `wait`: an argument, or a file of them. No crash, nothing that no log can have, no refusal without a message.
 #include <stdio.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "input.h"
 #include "operator/receipts.c"  // (targets are linked with core only)
@@ -29,13 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (text[0] != '@') read_all(text);
   free(text);
 
-  static int file = -1;
-  static char path[64];
-  if (file < 0) {
-    file = memfd_create("receipts", MFD_CLOEXEC);
-    snprintf(path, sizeof path, "@/proc/self/fd/%d", file);
-  }
-  must(ftruncate(file, 0) == 0 && pwrite(file, data, size, 0) == (ssize_t)size);
+  char path[80];
+  snprintf(path, sizeof path, "@%s", input_file(data, size));
   read_all(path);
   return 0;
 }

@@ -1,19 +1,11 @@
 // Shard maps. One that is taken has each partition from 0 on in exactly one range, with a database; what is refused names the file, and the line where it is one line's fault.
 #include <stdio.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "core/shard_map.h"
 #include "input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static int file = -1;
-  static char path[64];
-  if (file < 0) {
-    file = memfd_create("shards", MFD_CLOEXEC);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
-  }
-  must(ftruncate(file, 0) == 0 && pwrite(file, data, size, 0) == (ssize_t)size);
+  const char *path = input_file(data, size);
   struct ks_shard_map map = {0};
   struct ks_error err = {.message = ""};
   bool ok = ks_shard_map_read(&map, path, &err);

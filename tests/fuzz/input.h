@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "core/bytes.h"
 #include "core/event.h"
@@ -37,6 +39,18 @@ static inline struct ks_bytes input_run(struct input *in, size_t size) {
   struct ks_bytes run = {size ? (const char *)in->at : "", size};
   in->at += size;
   return run;
+}
+
+// The path of a file in memory that holds these bytes, the same one at each call.
+static inline const char *input_file(const uint8_t *data, size_t size) {
+  static int file = -1;
+  static char path[64];
+  if (file < 0) {
+    file = memfd_create("input", MFD_CLOEXEC);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+  }
+  must(ftruncate(file, 0) == 0 && pwrite(file, data, size, 0) == (ssize_t)size);
+  return path;
 }
 
 // A run with its length before it: one byte; 255 is null; 254 says that two bytes of length follow.
