@@ -21,8 +21,22 @@ struct wait {
   struct ks_kafka_config config;
   struct ks_kafka *kafka;  // NULL: no brokers given or not to be reached; then kinds and the log's end are not known
   struct ks_streams streams;
+  int64_t end_ms;          // of the monotonic clock: when --timeout is over
   int counts[5];           // by answer
 };
+
+// A question to the database. False: *err, transient where it can be asked again.
+typedef bool (*question)(struct wait *wait, struct ks_error *err);
+
+// Asks until the database answers or time is out: that it goes away and comes back is one more thing to wait for.
+static bool ask(struct wait *wait, question question, struct ks_error *err) {
+  for (int step_ms = 20;; step_ms = step_ms < 250 ? 2 * step_ms : step_ms) {
+    bool connected = ks_store_alive(wait->store) || ks_store_reopen(wait->store, err);
+    if (connected && question(wait, err)) return true;
+    if (err->kind != KS_ERROR_TRANSIENT || ks_clock_monotonic_ms() >= wait->end_ms) return false;
+    if (ks_stop_wait(step_ms)) return ks_stop_error(err);
+  }
+}
 
 // Exit 6 for what no log of this database's can have given.
 static bool check_lineage(struct wait *wait, struct ks_error *err) {
@@ -117,19 +131,17 @@ static int look(struct wait *wait) {
   return pending;
 }
 
+static bool read_streams(struct wait *wait, struct ks_error *err) {
+  ks_streams_free(&wait->streams);
+  return ks_store_streams(wait->store, -1, -1, false, &wait->streams, err);
+}
+
 // Waits until nothing is pending or time is out; true also then. False: *err.
 static bool wait_for_all(struct wait *wait, struct ks_error *err) {
-  int64_t end_ms = ks_clock_monotonic_ms() + ks_options_int(wait->options, KS_OPT_TIMEOUT);
-  int step_ms = 20;
-  for (;;) {
-    ks_streams_free(&wait->streams);
-    bool ok = ks_store_alive(wait->store) || ks_store_reopen(wait->store, err);
-    ok = ok && ks_store_streams(wait->store, -1, -1, false, &wait->streams, err);
-    if (ok && look(wait) == 0) return true;
-    if (!ok && (err->kind != KS_ERROR_TRANSIENT || ks_clock_monotonic_ms() >= end_ms)) return false;
-    if (ks_clock_monotonic_ms() >= end_ms) return true;
+  for (int step_ms = 20;; step_ms = step_ms < 250 ? 2 * step_ms : step_ms) {
+    if (!ask(wait, read_streams, err)) return false;
+    if (look(wait) == 0 || ks_clock_monotonic_ms() >= wait->end_ms) return true;
     if (ks_stop_wait(step_ms)) return ks_stop_error(err);
-    if (step_ms < 250) step_ms *= 2;
   }
 }
 
@@ -178,6 +190,7 @@ done:
   return ok;
 }
 
+// Only what still counts as applied is asked for and changed: asked again, it goes on where it stood.
 static bool ask_fates(struct wait *wait, struct ks_error *err) {
   enum { AT_ONCE = 5000 };
   struct ks_receipt *list = wait->receipts.list;
@@ -262,7 +275,7 @@ static bool prepare(struct wait *wait, struct ks_error *err) {
   }
   ks_receipts_sort(&wait->receipts);
   wait->store = ks_store_open(ks_options_string(wait->options, KS_OPT_DATABASE), "wait", KS_STORE_OPERATOR, err);
-  if (!wait->store || !check_lineage(wait, err)) return false;
+  if (!wait->store || !ask(wait, check_lineage, err)) return false;
   if (ks_kafka_config_read(wait->options, &wait->config, &trouble)) {
     wait->kafka = ks_kafka_open(&wait->config, 3000, &trouble);
     if (!wait->kafka) ks_log_error(KS_LOG_WARNING, "going on without the log: whether the receipts are of this log cannot be told", &trouble);
@@ -271,8 +284,8 @@ static bool prepare(struct wait *wait, struct ks_error *err) {
 }
 
 static enum ks_exit run(const struct ks_options *options, struct ks_error *err) {
-  struct wait wait = {.options = options};
-  bool ok = prepare(&wait, err) && wait_for_all(&wait, err) && ask_fates(&wait, err);
+  struct wait wait = {.options = options, .end_ms = ks_clock_monotonic_ms() + ks_options_int(options, KS_OPT_TIMEOUT)};
+  bool ok = prepare(&wait, err) && wait_for_all(&wait, err) && ask(&wait, ask_fates, err);
   enum ks_exit exit = ok ? conclude(&wait, err) : err->exit;
   ks_streams_free(&wait.streams);
   ks_receipts_free(&wait.receipts);

@@ -3,10 +3,11 @@ import base64
 import json
 
 import pytest
-from harness import BLOBS, CHANGES, wait_for
+from harness import BLOBS, CHANGES, Database, wait_for
 from harness.events import change
 from harness.histories import assert_same, oracle_of, rows_of
 from harness.log import unb64
+from harness.sessions import Held, sessions, waiting
 
 EPOCH_1 = 1 << 48
 
@@ -218,10 +219,10 @@ def test_status_tells_that_brokers_and_database_do_not_belong_together(ready, lo
 
 def test_wait_ends_well_when_all_is_applied(ready, log):
     places = log.publish([change(n, user=f"u{n}") for n in range(50)])
-    waiting = ready.daemon("wait", *(word for p in places for word in ("--applied", receipt(p))))
+    wait = ready.daemon("wait", *(word for p in places for word in ("--applied", receipt(p))))
     ready("consume", "--until-caught-up")
-    waiting.wait(0)
-    assert waiting.out == ""
+    wait.wait(0)
+    assert wait.out == ""
 
 
 def test_wait_takes_the_receipts_of_produce_from_stdin_and_file(ready, scratch):
@@ -298,15 +299,35 @@ def test_waiting_for_nothing_is_no_pass(ready):
     assert ready("wait", "--applied", "@-", stdin="", check=5).stderr
 
 
-def test_wait_goes_on_when_the_database_comes_back(keepsake_for, broker, log, postgres_private):
-    from harness import Database  # pylint: disable=import-outside-toplevel
+@pytest.fixture
+def losable(keepsake_for, broker, log, postgres_private):  # pylint: disable=unused-argument
+    """(keepsake, database) on a server that the test can stop."""
     database = Database(postgres_private, "keepsake")
     keepsake = keepsake_for(broker, database)
     keepsake("init", "--partitions", "1")
+    return keepsake, database
+
+
+def test_wait_goes_on_when_the_database_comes_back(losable, log, postgres_private):
+    keepsake, database = losable
     (place,) = log.publish([change(1)])
-    waiting = keepsake.daemon("wait", "--applied", receipt(place), "--timeout", "60s")
-    wait_for(lambda: database.value("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'keepsake/wait'") == 1, 20, "its session")
+    wait = keepsake.daemon("wait", "--applied", receipt(place), "--timeout", "60s")
+    wait_for(lambda: any("keepsake.position" in query for _, query, _ in sessions(database, "keepsake/wait")), 20, "its first look")
     postgres_private.stop()
     postgres_private.start()
     keepsake("consume", "--until-caught-up")
-    waiting.wait(0)
+    wait.wait(0)
+
+
+@pytest.mark.parametrize("table", ["lineage", "position", "dead_letter"])
+def test_wait_asks_again_whatever_it_was_asking_when_the_database_went_away(losable, log, postgres_private, table):
+    keepsake, database = losable
+    (place,) = log.publish([change(1)])
+    keepsake("consume", "--until-caught-up")
+    held = Held(database, f"LOCK TABLE keepsake.{table} IN ACCESS EXCLUSIVE MODE")
+    wait = keepsake.daemon("wait", "--applied", receipt(place), "--timeout", "60s")
+    wait_for(lambda: waiting(database, "keepsake/wait") == 1, 20, f"it waits for {table}")
+    postgres_private.stop()
+    held.connection.close()
+    postgres_private.start()
+    wait.wait(0)
