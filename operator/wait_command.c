@@ -29,10 +29,10 @@ struct wait {
 typedef bool (*question)(struct wait *wait, struct ks_error *err);
 
 // Asks until the database answers or time is out: that it goes away and comes back is one more thing to wait for.
-static bool ask(struct wait *wait, question question, struct ks_error *err) {
+static bool ask(struct wait *wait, question ask_it, struct ks_error *err) {
   for (int step_ms = 20;; step_ms = step_ms < 250 ? 2 * step_ms : step_ms) {
     bool connected = ks_store_alive(wait->store) || ks_store_reopen(wait->store, err);
-    if (connected && question(wait, err)) return true;
+    if (connected && ask_it(wait, err)) return true;
     if (err->kind != KS_ERROR_TRANSIENT || ks_clock_monotonic_ms() >= wait->end_ms) return false;
     if (ks_stop_wait(step_ms)) return ks_stop_error(err);
   }
