@@ -57,7 +57,7 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_
 static void on_trouble(rd_kafka_t *client, int code, const char *reason, void *opaque) {
   (void)client;
   struct ks_group *group = opaque;
-  if (code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) group->doubt = true;
+  if (ks_kafka_unknown((rd_kafka_resp_err_t)code)) group->doubt = true;
   if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) group->down = true;
   ks_kafka_log_trouble(code, reason);
 }

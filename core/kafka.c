@@ -153,12 +153,30 @@ bool ks_kafka_replicas(struct ks_kafka *kafka, enum ks_topic topic, int32_t part
   return found || ks_kafka_error(err, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, ks_kafka_place(place, topic, partition));
 }
 
+// Asks the brokers about a topic, by this client, so that it learns the answer too.
+static rd_kafka_resp_err_t learn_topic(rd_kafka_t *client, const char *topic, int timeout_ms) {
+  rd_kafka_topic_t *rkt = rd_kafka_topic_new(client, topic, NULL);
+  if (!rkt) return rd_kafka_last_error();
+  const struct rd_kafka_metadata *metadata = NULL;
+  rd_kafka_resp_err_t code = rd_kafka_metadata(client, 0, rkt, &metadata, timeout_ms);
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) rd_kafka_metadata_destroy(metadata);
+  rd_kafka_topic_destroy(rkt);
+  return code;
+}
+
 rd_kafka_resp_err_t ks_kafka_ask_watermarks(rd_kafka_t *client, const char *topic, int32_t partition, int timeout_ms, int64_t *low, int64_t *high) {
   enum { TRIES = 5 };
   int64_t seen_low = -1, seen_high = -1;
+  bool learnt = false;
   rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
   for (int i = 0; i < TRIES; i++) {
     code = rd_kafka_query_watermark_offsets(client, topic, partition, low, high, timeout_ms);
+    if (ks_kafka_unknown(code) && !learnt) {
+      rd_kafka_resp_err_t answer = learn_topic(client, topic, timeout_ms);
+      if (answer != RD_KAFKA_RESP_ERR_NO_ERROR) return answer;
+      learnt = true;
+      continue;
+    }
     bool alarming = *low != 0 || *low == *high;
     bool again = *low == seen_low && (*low != *high || *high == seen_high);  // the end may grow between two answers
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR || !alarming || again) break;
@@ -193,7 +211,7 @@ static bool ask_watermarks(struct ks_kafka *kafka, rd_kafka_t *client, enum ks_t
     if (code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) {
       // A partition that was just made, or whose leader just moved, has no leader for a moment.
       again = now_ms - begun_ms < KS_KAFKA_ASK_TIMEOUT_MS;
-    } else if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
+    } else if (ks_kafka_unknown(code)) {
       // A broker that starts or ends may not know its topics, and the client remembers that while nobody answers any more: what counts is what brokers say now.
       int32_t partitions;
       if (!ks_kafka_partitions(kafka, topic, &partitions, err)) return false;

@@ -21,6 +21,9 @@ enum ks_kafka_role {
 // librdkafka's own log lines and errors go to core/log.h, one line a change of state.
 rd_kafka_conf_t *ks_kafka_conf_make(const struct ks_kafka_config *config, enum ks_kafka_role role, struct ks_error *err);
 
+// True of the codes that say "no such topic or partition", be it a broker's word or what the client remembers.
+bool ks_kafka_unknown(rd_kafka_resp_err_t code);
+
 // Turns a librdkafka error into ours: transient or permanent, exit 8 where Kafka cannot be reached.
 bool ks_kafka_error(struct ks_error *err, rd_kafka_resp_err_t code, const char *what);
 

@@ -45,6 +45,10 @@ static bool is_away(rd_kafka_resp_err_t code) {
   }
 }
 
+bool ks_kafka_unknown(rd_kafka_resp_err_t code) {
+  return code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+}
+
 bool ks_kafka_error(struct ks_error *err, rd_kafka_resp_err_t code, const char *what) {
   const char *text = rd_kafka_err2str(code);
   if (is_away(code)) {
@@ -93,9 +97,7 @@ void ks_kafka_on_trouble(rd_kafka_t *rk, int code, const char *reason, void *opa
   (void)rk;
   struct ks_kafka_trouble *trouble = opaque;
   if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) trouble->all_down = true;
-  if (code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
-    trouble->partition_gone = true;
-  }
+  if (ks_kafka_unknown((rd_kafka_resp_err_t)code)) trouble->partition_gone = true;
   // "2/2 brokers are down" says less than the reason that came before it.
   if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || !trouble->text[0]) {
     trouble->code = (rd_kafka_resp_err_t)code;

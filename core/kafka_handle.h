@@ -43,6 +43,8 @@ void ks_kafka_poll_trouble(struct ks_kafka *kafka);
 
 // First and last offset of a partition. 2.0.2 asks two questions and, where one of them is turned away (a leader that just moved) and the other is not, can answer
 // without an error and with one offset for both: an answer that would be alarming is believed only when a second one is the same.
+// "No such partition" is believed only when a broker has just been asked: one that starts may tell of a topic without all of its partitions, and the client remembers
+// that for minutes.
 // *high is where committed records end, or, of a client in the role KS_KAFKA_ENDS, where the partition does.
 rd_kafka_resp_err_t ks_kafka_ask_watermarks(rd_kafka_t *client, const char *topic, int32_t partition, int timeout_ms, int64_t *low, int64_t *high);
 // A client in the role KS_KAFKA_ENDS, whose troubles go to *trouble.

@@ -55,10 +55,6 @@ static rd_kafka_resp_err_t try_ask(struct ks_log_source *source, const struct ks
   return code;
 }
 
-static bool is_gone(rd_kafka_resp_err_t code) {
-  return code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
-}
-
 // The same with patience: an error only where nothing could be learnt.
 bool ks_log_ask(struct ks_log_source *source, const struct ks_log_part *part, int64_t *low, int64_t *high, struct ks_error *err) {
   char place[64], what[160];
@@ -72,7 +68,7 @@ bool ks_log_ask(struct ks_log_source *source, const struct ks_log_part *part, in
     // A broker that has just started may not know its topics yet.
     if (ks_stop_wait(200)) return ks_stop_error(err);
   }
-  if (is_gone(code)) return gone(err, part);
+  if (ks_kafka_unknown(code)) return gone(err, part);
   if (code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__TIMED_OUT) return ks_kafka_unreachable(err, source->config, &source->trouble);
   snprintf(what, sizeof what, "cannot ask for the first and last offset of %s", ks_kafka_place(place, part->range.topic, part->range.partition));
   return ks_kafka_error(err, code, what);
@@ -113,7 +109,7 @@ static bool still_there(struct ks_log_source *source, int64_t now_ms, struct ks_
     if (part->done) continue;
     int64_t low, high, readable = INT64_MAX;
     rd_kafka_resp_err_t code = try_ask(source, part, &low, &high, &readable);
-    if (is_gone(code)) {
+    if (ks_kafka_unknown(code)) {
       if (!ks_log_ask(source, part, &low, &high, err)) return false;  // it was a broker that had not finished starting, or this is the end
       code = RD_KAFKA_RESP_ERR_NO_ERROR;
     }

@@ -68,5 +68,7 @@ class Results:
             if not count:
                 print(f"this run had no {what}")
                 failed += 1
+        for failure in self.failures:  # once more: of a long log only the end may be kept
+            print(f"round {failure['round']}: FAILED: {failure['error'][:1500]}")
         print(f"{len(self.rounds)} passed, {failed} failed")
         return 1 if failed else 0

@@ -377,6 +377,34 @@ START_TEST(what_brokers_said_before_they_were_down_is_not_believed_for_long) {
 }
 END_TEST
 
+// A broker that starts may tell of a topic before it knows all of its partitions: here another cluster that never does, and that the client hears first.
+START_TEST(a_topic_whose_partitions_a_starting_broker_did_not_all_know_is_asked_for_again) {
+  struct ks_error err = {0};
+  int64_t low = -1, high = -1;
+  char brokers[512];
+  rd_kafka_mock_cluster_t *starting = rd_kafka_mock_cluster_new(handle, 1);
+  ck_assert_ptr_nonnull(starting);
+  ck_assert_int_eq(rd_kafka_mock_topic_create(starting, "keepsake.changes", 1, 1), 0);
+  ck_assert_int_eq(rd_kafka_mock_topic_create(starting, "keepsake.blobs", 1, 1), 0);
+  snprintf(brokers, sizeof brokers, "%s,%s", rd_kafka_mock_cluster_bootstraps(starting), rd_kafka_mock_cluster_bootstraps(cluster));
+  config.brokers = brokers;
+  produce("keepsake.changes", 1, 7, 0);
+  rd_kafka_mock_broker_set_down(cluster, 1);
+  rd_kafka_mock_broker_set_down(cluster, 2);
+  struct ks_kafka *kafka = ks_kafka_open(&config, LIMIT_MS, &err);
+  ck_assert_msg(kafka != NULL, "%s", err.message);
+  ck_assert_msg(ks_kafka_watermarks(kafka, KS_TOPIC_CHANGES, 0, &low, &high, &err), "%s", err.message);  // the client has heard of one partition
+  rd_kafka_mock_broker_set_up(cluster, 1);
+  rd_kafka_mock_broker_set_up(cluster, 2);
+  rd_kafka_mock_broker_set_down(starting, 1);
+  ck_assert_msg(ks_kafka_watermarks(kafka, KS_TOPIC_CHANGES, 1, &low, &high, &err), "%s", err.message);
+  ck_assert_int_eq(low, 0);
+  ck_assert_int_eq(high, 7);
+  ks_kafka_close(kafka);
+  rd_kafka_mock_cluster_destroy(starting);
+}
+END_TEST
+
 START_TEST(metadata_is_told) {
   struct ks_error err = {0};
   int32_t partitions, ids[4], leader;
@@ -439,6 +467,7 @@ int main(void) {
   tcase_add_test(tests, a_partition_without_a_leader_for_a_moment_is_asked_again);
   tcase_add_test(tests, a_topic_that_a_starting_broker_does_not_know_yet_is_asked_for_again);
   tcase_add_test(tests, what_brokers_said_before_they_were_down_is_not_believed_for_long);
+  tcase_add_test(tests, a_topic_whose_partitions_a_starting_broker_did_not_all_know_is_asked_for_again);
   tcase_add_test(tests, metadata_is_told);
   tcase_add_test(tests, brokers_that_nobody_answers_at_end_with_status_8_in_time);
   tcase_add_test(tests, uuids_are_random_and_well_formed);
