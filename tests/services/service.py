@@ -52,6 +52,17 @@ def start_ticks(pid):
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def stands_still(pid):
+    """Are all of its threads stopped, or gone?"""
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        try:
+            if stat.read_text().rpartition(")")[2].split()[0] not in "TtZX":
+                return False
+        except OSError:
+            pass
+    return True
+
+
 def children_of(pid):
     """The processes whose parent is pid."""
     found = []
@@ -207,8 +218,11 @@ class Service:
 
     def sigstop(self):
         """Pauses the server and its children: connections stay, nobody answers."""
-        for pid in [self.pid, *children_of(self.pid)]:
+        family = [self.pid, *children_of(self.pid)]
+        for pid in family:
             _send(pid, signal.SIGSTOP)
+        # The signal is only asked for: a thread that is at work on another core may still answer somebody.
+        wait_until(lambda: all(map(stands_still, family)), 30, f"{self.name} stands still")
 
     def sigcont(self):
         for pid in [*children_of(self.pid), self.pid]:
